@@ -1,0 +1,1 @@
+"""Remit: an identity, an owner and a remit for every AI agent."""

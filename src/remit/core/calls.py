@@ -1,0 +1,63 @@
+"""Calls: what an agent asks to do, and what became of it between intent and outcome."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from remit.core.canonical import Json
+
+CallState: TypeAlias = Literal["denied", "asked", "open", "done", "failed", "unknown"]
+OutcomeKind: TypeAlias = Literal["done", "failed", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedCall:
+    """One call as the caller put it: its own id for it, the tool's reference, the parsed arguments."""
+
+    call_id: str
+    tool: str
+    arguments: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """An amount held under one limit. ``scope`` is the root session's or the grant's id; ``bucket`` a minute, or 0."""
+
+    grant: str
+    scope: str
+    name: str
+    bucket: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of one session as the store keeps it. ``answer`` is the Decision as it was given, in JSON bytes."""
+
+    org: str
+    session: str
+    call_id: str
+    root: str
+    tool: str
+    fingerprint: str | None
+    arguments_hash: str
+    state: CallState
+    answer: bytes
+    intent: int | None
+    instance: str | None  # the process that forwards it; None when the caller does
+    deadline: int
+    reservations: tuple[Reservation, ...] = ()
+    approval: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the forwarding side saw. ``result`` is the CallToolResult as parsed; ``error`` the protocol error, if any.
+
+    ``not_acted`` is true only where no byte of the request can have been acted on; only that releases what was reserved.
+    """
+
+    kind: OutcomeKind
+    result: Json = None
+    error: Json = None
+    not_acted: bool = False

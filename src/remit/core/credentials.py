@@ -1,0 +1,61 @@
+"""Keys: long-lived secrets of which only a hash is kept. A host key states tasks, a session key calls tools, a person
+key answers for a person. Never one key for two of these.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from remit.core.people import Person
+
+KeyPurpose: TypeAlias = Literal["host", "session", "person"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One key. ``agent`` is set for host and session keys, ``person`` for person keys; ``expires`` None only there."""
+
+    org: str
+    id: str
+    purpose: KeyPurpose
+    agent: str | None
+    person: str | None
+    digest: str
+    expires: int | None
+    state: Literal["active", "revoked"]
+    created: int
+
+    def live(self, now: int) -> bool:
+        """Whether this key may be used at ``now``."""
+        return self.state == "active" and (self.expires is None or now < self.expires)
+
+
+@dataclass(frozen=True, slots=True)
+class HostCaller:
+    """A program that runs one agent and knows the person's task."""
+
+    org: str
+    key: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCaller:
+    """Whoever holds a session token, or a session key: it may call tools in that session, nothing else."""
+
+    org: str
+    key: str
+    agent: str
+    session: str
+    standing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PersonCaller:
+    """A signed-in person, or the holder of a person key."""
+
+    org: str
+    key: str
+    person: Person
+
+
+Caller: TypeAlias = HostCaller | SessionCaller | PersonCaller

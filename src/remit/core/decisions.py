@@ -1,0 +1,182 @@
+"""Decisions: Allow, Deny or Ask, each a value with its reasons, never a bool.
+
+The codes are a closed list (``REASONS``): the number is the step of the life of a tool call that answered, the text is
+what people and models are told, the hint what they can do next. A code is never renamed; new ones are added.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeAlias, assert_never
+
+from remit.core.canonical import Json
+
+
+class ReasonForm(NamedTuple):
+    """The step that gives this reason, and its standard words."""
+
+    step: int
+    text: str
+    hint: str
+
+
+REASONS: Final[dict[str, ReasonForm]] = {
+    "credential.revoked": ReasonForm(1, "the credential behind this session is no longer good", "Ask the owner."),
+    "session.not_live": ReasonForm(2, "this session has ended or expired", "The host can start a new one."),
+    "agent.not_live": ReasonForm(2, "an agent on the chain is not active", "Ask the agent's owner."),
+    "owner.not_live": ReasonForm(2, "the owner of an agent on the chain is not active", "Ask an administrator."),
+    "principal.not_live": ReasonForm(2, "the person this session acts for is not active", "Ask an administrator."),
+    "tool.unknown": ReasonForm(2, "there is no such tool here", "Use a tool from tools/list; access can be requested."),
+    "tool.changed": ReasonForm(2, "its definition is not the reviewed one", "A reviewer must look at the new one."),
+    "server.quarantined": ReasonForm(2, "its server is not what was agreed to", "An administrator must look at it."),
+    "plan.tool": ReasonForm(2, "this tool is not in the sealed plan", "Keep to the plan; the host may seal another."),
+    "arguments.shape": ReasonForm(3, "the arguments do not fit the reviewed schema", "Correct the arguments."),
+    "arguments.encoding": ReasonForm(3, "an argument has no exact meaning for policy", "Send a plainer value."),
+    "policy.denied": ReasonForm(4, "policy does not allow this call", "Do not retry; ask the agent's owner."),
+    "policy.error": ReasonForm(4, "policy could not be evaluated, so the answer is no", "The operator must look."),
+    "budget.exceeded": ReasonForm(6, "this would pass a limit", "Wait, ask for less, or ask the owner."),
+    "budget.uncountable": ReasonForm(6, "an amount can't be counted", "Send a non-negative plain amount."),
+    "approval.needed": ReasonForm(7, "a person must approve this call", "Wait for the answer, then call again."),
+    "approval.denied": ReasonForm(7, "a person said no", "Do not ask again in this session."),
+    "approval.void": ReasonForm(7, "what was approved is no longer what would happen", "Ask again with a new call."),
+    "approval.too_large": ReasonForm(7, "this call is too large to be shown whole", "Make it smaller."),
+    "log.unavailable": ReasonForm(8, "the log can't be written, so nothing is allowed", "The operator must look."),
+    "internal.error": ReasonForm(8, "something went wrong in Remit", "Report the event number."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why. ``code`` is one of ``REASONS``; ``rule`` a policy or flow rule id; ``argument`` a JSON pointer."""
+
+    code: str
+    detail: str = ""
+    rule: str | None = None
+    argument: str | None = None
+
+    def __post_init__(self) -> None:
+        """A reason outside the closed list is a bug."""
+        if self.code not in REASONS:
+            raise ValueError(f"{self.code!r} is not a known reason")
+
+    @property
+    def step(self) -> int:
+        """The step of the life of a tool call that said so."""
+        return REASONS[self.code].step
+
+    @property
+    def text(self) -> str:
+        """The standard words, and what is particular to this call."""
+        words = REASONS[self.code].text
+        return f"{words}: {self.detail}" if self.detail else words
+
+    @property
+    def hint(self) -> str:
+        """What the reader can do next."""
+        return REASONS[self.code].hint
+
+    def document(self) -> dict[str, str | int]:
+        """The JSON form of INTERFACES section 4."""
+        out: dict[str, str | int] = {"code": self.code, "step": self.step, "text": self.text, "hint": self.hint}
+        if self.rule is not None:
+            out["rule"] = self.rule
+        if self.argument is not None:
+            out["argument"] = self.argument
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Yes, once: ``intent`` is the log index of the committed intent."""
+
+    intent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """No, finally, for these reasons."""
+
+    reasons: tuple[Reason, ...]
+
+    def __post_init__(self) -> None:
+        """A denial that does not say why can't be made."""
+        if not self.reasons:
+            raise ValueError("a Deny needs a reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A person must decide: ``approval`` is the id of the pending question."""
+
+    approval: str
+    reasons: tuple[Reason, ...]
+
+    def __post_init__(self) -> None:
+        """A question that does not say why can't be asked."""
+        if not self.reasons:
+            raise ValueError("an Ask needs a reason")
+
+
+Verdict: TypeAlias = Allow | Deny | Ask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The answer to one proposed call, as every door gives it (INTERFACES section 4).
+
+    ``event`` is None only when the log itself can't be written. ``replayed`` says that this answer was given before for
+    the same call id: an intent it carries must not be forwarded a second time.
+    """
+
+    verdict: Verdict
+    session: str
+    call_id: str
+    tool: str
+    fingerprint: str | None
+    arguments_hash: str
+    policy_version: str
+    authority_version: str
+    event: int | None
+    expires_at: str
+    approval: Mapping[str, Json] | None = None
+    idempotency_key: str | None = None
+    replayed: bool = False
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why; empty only for an Allow."""
+        return () if isinstance(self.verdict, Allow) else self.verdict.reasons
+
+    def document(self) -> dict[str, Json]:
+        """The JSON form of INTERFACES section 4."""
+        match self.verdict:
+            case Allow(intent):
+                word, number = "allow", intent
+            case Deny():
+                word, number = "deny", None
+            case Ask():
+                word, number = "ask", None
+            case _ as unreachable:
+                assert_never(unreachable)
+        return {
+            "decision": word,
+            "session": self.session,
+            "call_id": self.call_id,
+            "tool": self.tool,
+            "fingerprint": self.fingerprint,
+            "arguments_hash": self.arguments_hash,
+            "reasons": [reason.document() for reason in self.reasons],
+            "policy_version": self.policy_version,
+            "authority_version": self.authority_version,
+            "intent": number,
+            "event": self.event,
+            "approval": self.approval,
+            "idempotency_key": self.idempotency_key,
+            "expires_at": self.expires_at,
+        }
+
+    def sentence(self) -> str:
+        """What the agent is told when it is refused or must wait (INTERFACES section 5)."""
+        first = self.reasons[0]
+        refused = isinstance(self.verdict, Deny)
+        words = f"Remit refused {self.tool}" if refused else f"Remit has not yet allowed {self.tool}"
+        return f"{words}: {first.text}. {first.hint} [{first.code}, event {self.event}]"

@@ -1,0 +1,266 @@
+"""Ports: what the services need of the world, each with the promises that a store must keep.
+
+One *unit of work* holds domain rows, session state and events, and all of it becomes durable together or not at all.
+The store runs units one after another over the whole store (serialisable), also across processes; a unit sees every
+unit that was acknowledged before it began. When ``Store.unit`` is left without an exception, its work is on disk
+(SQLite: ``synchronous=FULL``); several units may share one flush (group commit). Inside a unit nothing but the store is
+awaited: a unit that waits for anything else would hold up every other.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, TypeVar
+
+from remit.core.agents import Agent
+from remit.core.approvals import Approval, ApprovalState
+from remit.core.calls import Call, Reservation
+from remit.core.canonical import Json
+from remit.core.credentials import Key
+from remit.core.events import EventDraft
+from remit.core.grants import Grant
+from remit.core.people import Person
+from remit.core.policies import PolicyRevision
+from remit.core.servers import Server
+from remit.core.sessions import FlowState, Session
+from remit.core.tools import Definition, Tool, ToolReview
+
+Noun: TypeAlias = Person | Agent | Server | Definition | Tool | ToolReview | Grant | Key | PolicyRevision
+N = TypeVar("N", Person, Agent, Server, Definition, Tool, ToolReview, Grant, Key, PolicyRevision)
+
+
+class Clock(Protocol):
+    """The one source of time."""
+
+    def now(self) -> int:
+        """Milliseconds UTC, never earlier than the answer before."""
+
+
+class Entropy(Protocol):
+    """The one source of chance."""
+
+    def bytes(self, count: int) -> bytes:
+        """``count`` bytes that nobody can predict."""
+
+
+class Nouns(Protocol):
+    """The registry: rows that change rarely. Every change moves ``epoch``."""
+
+    async def epoch(self) -> int:
+        """A number that grows with every registry change of this org; caches carry it."""
+
+    async def get(self, kind: type[N], id: str) -> N | None:
+        """The noun with this id, or None."""
+
+    async def named(self, kind: type[N], name: str) -> N | None:
+        """The noun with this unique name (e-mail for people, reference for tools), or None."""
+
+    async def all(self, kind: type[N]) -> tuple[N, ...]:
+        """Every noun of a kind, by id, retired ones included."""
+
+    async def add(self, noun: Noun) -> None:
+        """A new noun. Raises ``NameTaken`` when its id or name was ever used."""
+
+    async def replace(self, noun: Noun) -> None:
+        """The same noun with other members. Raises ``NotFound``."""
+
+
+class Sessions(Protocol):
+    """Sessions and the state that a root shares with its children."""
+
+    async def get(self, id: str) -> Session | None:
+        """The session, or None."""
+
+    async def add(self, session: Session) -> None:
+        """A new session."""
+
+    async def replace(self, session: Session) -> None:
+        """The same session in another state."""
+
+    async def of_root(self, root: str) -> tuple[Session, ...]:
+        """A root session and all its children."""
+
+    async def standing(self, key: str) -> Session | None:
+        """The one standing session of a session key, or None."""
+
+    async def live(self, agent: str | None, key: str | None) -> tuple[Session, ...]:
+        """Active sessions that an agent takes part in, or that a key started; of all when both are None."""
+
+    async def flow(self, root: str) -> FlowState | None:
+        """The flow state of a root session, or None."""
+
+    async def put_flow(self, flow: FlowState) -> None:
+        """Write the flow state. Labels are joined by the caller, in the same unit as it read them."""
+
+
+class Calls(Protocol):
+    """Calls and what is reserved for them."""
+
+    async def get(self, session: str, call_id: str) -> Call | None:
+        """The call of that session, or None."""
+
+    async def put(self, call: Call) -> None:
+        """Write a call, new or changed."""
+
+    async def unfinished(self) -> tuple[Call, ...]:
+        """Calls with an intent and no outcome, unknown ones included."""
+
+    async def wrote_since(self, root: str, references: Sequence[str], after: int) -> bool:
+        """Whether a call of this root with an intent after log index ``after`` touched one of these references."""
+
+    async def touch(self, root: str, intent: int, references: Sequence[str]) -> None:
+        """Remember that the call with this intent may write to these references."""
+
+
+class Counters(Protocol):
+    """Sums under limits: exact integers in ten-thousandths."""
+
+    async def taken(self, scope: str, name: str, since_bucket: int) -> tuple[int, int]:
+        """Spent and reserved under a limit, over the buckets from ``since_bucket`` on."""
+
+    async def reserve(self, item: Reservation) -> None:
+        """Hold an amount."""
+
+    async def settle(self, item: Reservation, spent: bool) -> None:
+        """Turn a held amount into a spent one, or let it go."""
+
+
+class Approvals(Protocol):
+    """Questions to people. Each change of state is one conditional update."""
+
+    async def get(self, id: str) -> Approval | None:
+        """The approval, or None."""
+
+    async def add(self, approval: Approval) -> None:
+        """A new pending approval."""
+
+    async def move(self, approval: Approval, expected: ApprovalState) -> bool:
+        """Write ``approval`` only if its stored state is ``expected``; whether it was."""
+
+    async def about(self, session: str, tool: str, arguments_hash: str) -> tuple[Approval, ...]:
+        """Every approval of this session for this exact call, newest first."""
+
+    async def list(self, state: ApprovalState | None, limit: int, after: str | None) -> tuple[Approval, ...]:
+        """Approvals by id, in one stored state or all."""
+
+    async def pending_of(self, root: str) -> tuple[Approval, ...]:
+        """Pending and approved-but-unused ones of a root session."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One leaf and where it stands."""
+
+    index: int
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Private:
+    """One committed value as it is kept: sealed under the subject's key until that key is destroyed."""
+
+    index: int
+    pointer: str
+    subject: str
+    sealed: bytes
+
+
+class Log(Protocol):
+    """The append-only log of one org. An index is given inside the unit and is never skipped or reused."""
+
+    async def append(self, draft: EventDraft) -> int:
+        """Write one event and its sealed private values; the index it got. Raises ``LogUnavailable``."""
+
+    async def size(self) -> int:
+        """How many leaves there are."""
+
+    async def read(self, start: int, stop: int) -> tuple[LogEntry, ...]:
+        """Leaves ``start`` up to but without ``stop``."""
+
+    async def find(
+        self, *, after: int, limit: int, kinds: Sequence[int], session: str | None, agent: str | None
+    ) -> tuple[LogEntry, ...]:
+        """Leaves with an index above ``after``, oldest first, of these kinds (of all when none is named)."""
+
+    async def private(self, index: int) -> tuple[Private, ...]:
+        """The sealed values of one event."""
+
+
+class Tree(Protocol):
+    """Hashes and checkpoints over the log. Signed by whoever holds the signer lease."""
+
+    async def hashes(self, level: int, start: int, stop: int) -> tuple[bytes, ...]:
+        """Stored hashes of complete subtrees at a tree level."""
+
+    async def add_hashes(self, level: int, start: int, hashes: Sequence[bytes]) -> None:
+        """Append hashes at a level."""
+
+    async def checkpoint(self) -> str | None:
+        """The newest signed checkpoint, or None."""
+
+    async def add_checkpoint(self, size: int, note: str) -> None:
+        """Keep a signed checkpoint."""
+
+
+class Secrets(Protocol):
+    """Credentials for upstream servers, sealed before they come here."""
+
+    async def get(self, name: str) -> bytes | None:
+        """The sealed secret, or None."""
+
+    async def put(self, name: str, sealed: bytes) -> None:
+        """Keep a sealed secret, over an older one of that name."""
+
+
+class KeyUse(Protocol):
+    """When a key was last used: a hint for people, kept outside the registry so that it moves no epoch."""
+
+    async def touch(self, key: str, now: int) -> None:
+        """Note a use."""
+
+    async def last(self, key: str) -> int | None:
+        """The last noted use, or None."""
+
+
+class Unit(Protocol):
+    """One unit of work over one org."""
+
+    org: str
+    nouns: Nouns
+    sessions: Sessions
+    calls: Calls
+    counters: Counters
+    approvals: Approvals
+    log: Log
+    tree: Tree
+    secrets: Secrets
+    key_use: KeyUse
+
+
+class Store(Protocol):
+    """Where everything is kept. Raises ``StoreUnavailable`` when it can't be reached or written."""
+
+    def unit(self, org: str) -> AbstractAsyncContextManager[Unit]:
+        """A read-write unit: durable when left normally, undone when left by an exception."""
+
+    def view(self, org: str) -> AbstractAsyncContextManager[Unit]:
+        """A read-only unit over what is committed; writing in it raises."""
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of the store."""
+
+
+class PayloadSealer(Protocol):
+    """Seals private values under a key per subject, and can forget that key."""
+
+    def commit(self, org: str, subject: str, index: int, pointer: str, value: Json) -> tuple[str, bytes]:
+        """The base64 commitment for the leaf and the sealed (salt, value) for the table beside it."""
+
+    def reveal(self, private: Private, org: str) -> tuple[bytes, bytes] | None:
+        """Salt and canonical value bytes, or None when the subject's key was destroyed."""
+
+    def forget(self, org: str, subject: str) -> bool:
+        """Destroy the subject's key; whether there was one."""
+
+
+LogFollower: TypeAlias = AsyncIterator[LogEntry]

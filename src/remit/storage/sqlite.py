@@ -1,0 +1,212 @@
+"""The embedded store: one SQLite file in WAL mode that several processes may hold, with group commit.
+
+How a unit of work runs
+    Units run one after another. Each is a savepoint inside an open ``BEGIN IMMEDIATE`` transaction, the *batch*; its
+    statements run on the event loop's own thread, since before COMMIT SQLite only touches memory. COMMIT, which waits
+    for the disk (``synchronous=FULL``: the write-ahead log is flushed before it returns), runs in a thread. Units that
+    arrive meanwhile queue up and share the next COMMIT. A unit is left only when its batch is on disk.
+
+    INVARIANT: the turn lock is first in, first out, and the commit takes its turn when the batch opens. So a batch
+    holds exactly the units that were waiting by then, and nobody starves.
+
+What it refuses
+    A batch whose COMMIT fails, or that SQLite rolled back by itself (disk full), fails every unit in it: nothing is
+    acknowledged that is not on disk.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from remit.core.errors import StoreUnavailable
+from remit.core.ports import Clock, PayloadSealer
+from remit.storage.migrate import migrate
+from remit.storage.sqlite_log import SqliteLog, SqliteTree
+from remit.storage.sqlite_rows import (
+    SqliteApprovals,
+    SqliteCalls,
+    SqliteCounters,
+    SqliteKeyUse,
+    SqliteNouns,
+    SqliteSecrets,
+    SqliteSessions,
+)
+
+# How long one process waits for another one's transaction, in milliseconds.
+LOCK_WAIT: Final = 10_000
+
+
+class SqliteUnit:
+    """One unit of work over one org; see ``core.ports.Unit``."""
+
+    def __init__(self, connection: apsw.Connection, org: str, clock: Clock, sealer: PayloadSealer) -> None:
+        """Every port of one connection, bound to ``org``."""
+        self.org = org
+        self.nouns = SqliteNouns(connection, org)
+        self.sessions = SqliteSessions(connection, org)
+        self.calls = SqliteCalls(connection, org)
+        self.counters = SqliteCounters(connection, org)
+        self.approvals = SqliteApprovals(connection, org)
+        self.log = SqliteLog(connection, org, clock, sealer)
+        self.tree = SqliteTree(connection, org)
+        self.secrets = SqliteSecrets(connection, org)
+        self.key_use = SqliteKeyUse(connection, org)
+
+
+class _Batch:
+    """Units that become durable together; ``durable`` ends when they are, or fails for all of them."""
+
+    def __init__(self) -> None:
+        self.durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # A batch whose every unit raised has nobody left to look at its failure.
+        self.durable.add_done_callback(lambda future: future.cancelled() or future.exception())
+
+    def fail(self, why: str) -> None:
+        if not self.durable.done():
+            self.durable.set_exception(StoreUnavailable(why))
+
+
+class SqliteStore:
+    """See ``core.ports.Store``. Made by ``open_store`` inside a running event loop."""
+
+    def __init__(self, path: Path, clock: Clock, sealer: PayloadSealer) -> None:
+        """Open and migrate the file. Raises ``StoreUnavailable``."""
+        self._path = path
+        self._clock = clock
+        self._sealer = sealer
+        self._turn = asyncio.Lock()
+        self._batch: _Batch | None = None
+        self._commits: set[asyncio.Task[None]] = set()
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="remit-commit")
+        self._readers: list[apsw.Connection] = []
+        self._writer = self._connect()
+        try:
+            migrate(self._writer)
+        except apsw.Error as error:
+            raise StoreUnavailable(f"{path.name}: {error}") from error
+        # From here on a busy database is waited for in the commit thread, never on the event loop.
+        self._writer.set_busy_timeout(0)
+
+    def _connect(self) -> apsw.Connection:
+        try:
+            connection = apsw.Connection(str(self._path))
+            connection.set_busy_timeout(LOCK_WAIT)
+            connection.pragma("journal_mode", "wal")
+            connection.pragma("synchronous", "full")
+        except apsw.Error as error:
+            raise StoreUnavailable(f"{self._path.name}: {error}") from error
+        return connection
+
+    @asynccontextmanager
+    async def unit(self, org: str) -> AsyncIterator[SqliteUnit]:
+        """A read-write unit, durable when left normally. Raises ``StoreUnavailable``."""
+        async with self._turn:
+            batch = await self._open_batch()
+            try:
+                self._writer.execute("SAVEPOINT unit")
+                yield SqliteUnit(self._writer, org, self._clock, self._sealer)
+                self._writer.execute("RELEASE unit")
+            except apsw.Error as error:
+                self._undo(batch)
+                raise StoreUnavailable(str(error)) from error
+            except BaseException:
+                # Cancellation too must take the unit back before the next one runs.
+                self._undo(batch)
+                raise
+        await asyncio.shield(batch.durable)
+
+    @asynccontextmanager
+    async def view(self, org: str) -> AsyncIterator[SqliteUnit]:
+        """A read-only unit over one committed state. Raises ``StoreUnavailable``."""
+        reader = self._readers.pop() if self._readers else self._connect()
+        try:
+            reader.pragma("query_only", 1)
+            reader.execute("BEGIN")
+            yield SqliteUnit(reader, org, self._clock, self._sealer)
+        except apsw.Error as error:
+            raise StoreUnavailable(str(error)) from error
+        finally:
+            with suppress(apsw.Error):
+                if reader.in_transaction:
+                    reader.execute("ROLLBACK")
+            self._readers.append(reader)
+
+    async def close(self) -> None:
+        """Wait for open batches and close every connection."""
+        while self._commits:
+            await asyncio.wait(self._commits)
+        for connection in (*self._readers, self._writer):
+            connection.close()
+        self._readers.clear()
+        self._disk.shutdown()
+
+    async def _open_batch(self) -> _Batch:
+        if self._batch is None:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+            except apsw.BusyError:
+                await self._in_thread(self._begin_patiently)
+            except apsw.Error as error:
+                raise StoreUnavailable(str(error)) from error
+            self._batch = _Batch()
+            task = asyncio.create_task(self._commit(self._batch))
+            self._commits.add(task)
+            task.add_done_callback(self._commits.discard)
+        return self._batch
+
+    def _begin_patiently(self) -> None:
+        self._writer.set_busy_timeout(LOCK_WAIT)
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+        except apsw.Error as error:
+            raise StoreUnavailable(f"another process holds the store: {error}") from error
+        finally:
+            self._writer.set_busy_timeout(0)
+
+    def _undo(self, batch: _Batch) -> None:
+        """Take back one unit; if SQLite has already taken back the whole batch, fail the others too."""
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK TO unit")
+            self._writer.execute("RELEASE unit")
+        else:
+            batch.fail("the store rolled back by itself; nothing of this was kept")
+            self._batch = None
+
+    async def _commit(self, batch: _Batch) -> None:
+        async with self._turn:
+            if batch.durable.done():
+                return
+            self._batch = None
+            try:
+                await self._in_thread(self._flush)
+            except apsw.Error as error:
+                batch.fail(f"the store could not be written: {error}")
+            else:
+                batch.durable.set_result(None)
+
+    def _flush(self) -> None:
+        try:
+            self._writer.execute("COMMIT")
+        except apsw.Error:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            raise
+
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        """Run on the commit thread to its end, also when the waiting task is cancelled: the connection is in use."""
+        future = asyncio.get_running_loop().run_in_executor(self._disk, work)
+        try:
+            await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            raise
+
+
+async def open_store(path: Path, clock: Clock, sealer: PayloadSealer) -> SqliteStore:
+    """The store in ``path``, made if it is not there. Raises ``StoreUnavailable``."""
+    return SqliteStore(path, clock, sealer)
