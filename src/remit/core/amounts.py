@@ -40,3 +40,13 @@ def to_text(amount: int) -> str:
     whole, part = divmod(amount, SCALE)
     digits = f"{part:04d}"
     return f"{whole}.{digits[:2] if digits.endswith('00') else digits}" if part else str(whole)
+
+
+def ceiling(value: object, pointer: str) -> int:
+    """Ten-thousandths of a limit as a file or request writes it: a whole number or a decimal string.
+
+    Raises ``InvalidDocument`` at ``pointer``.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise InvalidDocument("a limit is a whole number or a decimal string", pointer=pointer)
+    return from_text(str(value), pointer)

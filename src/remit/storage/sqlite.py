@@ -24,7 +24,20 @@ from typing import Final
 import apsw
 
 from remit.core.errors import StoreUnavailable
-from remit.core.ports import Clock, PayloadSealer
+from remit.core.ports import (
+    Approvals,
+    Calls,
+    Clock,
+    Counters,
+    KeyUse,
+    Log,
+    Nouns,
+    PayloadSealer,
+    Secrets,
+    Sessions,
+    Tree,
+    Unit,
+)
 from remit.storage.migrate import migrate
 from remit.storage.sqlite_log import SqliteLog, SqliteTree
 from remit.storage.sqlite_rows import (
@@ -47,15 +60,15 @@ class SqliteUnit:
     def __init__(self, connection: apsw.Connection, org: str, clock: Clock, sealer: PayloadSealer) -> None:
         """Every port of one connection, bound to ``org``."""
         self.org = org
-        self.nouns = SqliteNouns(connection, org)
-        self.sessions = SqliteSessions(connection, org)
-        self.calls = SqliteCalls(connection, org)
-        self.counters = SqliteCounters(connection, org)
-        self.approvals = SqliteApprovals(connection, org)
-        self.log = SqliteLog(connection, org, clock, sealer)
-        self.tree = SqliteTree(connection, org)
-        self.secrets = SqliteSecrets(connection, org)
-        self.key_use = SqliteKeyUse(connection, org)
+        self.nouns: Nouns = SqliteNouns(connection, org)
+        self.sessions: Sessions = SqliteSessions(connection, org)
+        self.calls: Calls = SqliteCalls(connection, org)
+        self.counters: Counters = SqliteCounters(connection, org)
+        self.approvals: Approvals = SqliteApprovals(connection, org)
+        self.log: Log = SqliteLog(connection, org, clock, sealer)
+        self.tree: Tree = SqliteTree(connection, org)
+        self.secrets: Secrets = SqliteSecrets(connection, org)
+        self.key_use: KeyUse = SqliteKeyUse(connection, org)
 
 
 class _Batch:
@@ -103,7 +116,7 @@ class SqliteStore:
         return connection
 
     @asynccontextmanager
-    async def unit(self, org: str) -> AsyncIterator[SqliteUnit]:
+    async def unit(self, org: str) -> AsyncIterator[Unit]:
         """A read-write unit, durable when left normally. Raises ``StoreUnavailable``."""
         async with self._turn:
             batch = await self._open_batch()
@@ -121,7 +134,7 @@ class SqliteStore:
         await asyncio.shield(batch.durable)
 
     @asynccontextmanager
-    async def view(self, org: str) -> AsyncIterator[SqliteUnit]:
+    async def view(self, org: str) -> AsyncIterator[Unit]:
         """A read-only unit over one committed state. Raises ``StoreUnavailable``."""
         reader = self._readers.pop() if self._readers else self._connect()
         try:

@@ -90,8 +90,12 @@ class SqliteNouns(_Rows):
         self._advance()
 
     def _advance(self) -> None:
+        # INVARIANT: an epoch that was undone is not given again, or a cache made inside the undone unit would be taken
+        # for the next change's. So it grows by a random step, and equality means the same change.
         self._db.execute(
-            "INSERT INTO org (org, epoch) VALUES (?, 1) ON CONFLICT (org) DO UPDATE SET epoch = epoch + 1", (self._org,)
+            "INSERT INTO org (org, epoch) VALUES (?, 1 + (random() & 0xffffffff)) "
+            "ON CONFLICT (org) DO UPDATE SET epoch = epoch + excluded.epoch",
+            (self._org,),
         )
 
 

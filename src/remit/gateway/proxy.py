@@ -1,0 +1,358 @@
+"""The MCP gateway: open, forward, close. ``POST /mcp`` (flat names) and ``POST /mcp/{server}`` (the server's own).
+
+Protocol revision 2025-11-25, tools only. Methods are a closed table: what is not in it is refused and never forwarded.
+A call is forwarded only with an Allow in hand, once, over a connection whose tool list was just compared with the pins;
+and its result is handed on only after the outcome was recorded.
+"""
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from remit.core.calls import Outcome, ProposedCall
+from remit.core.canonical import Json
+from remit.core.credentials import SessionCaller
+from remit.core.decisions import Allow, Decision
+from remit.core.errors import (
+    BadInput,
+    Conflict,
+    RemitError,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedMedia,
+    UpstreamUnavailable,
+)
+from remit.core.ids import base32, is_call_id, tool_ref
+from remit.gateway import wire
+from remit.gateway.servers import Ready, Servers
+from remit.gateway.upstream import ErrorReply, NotSent, OutcomeUnknown, Result
+from remit.guards.json_in import JsonLimits, as_json, parse
+from remit.problems import problem
+from remit.services.authenticate import as_session, authenticate
+from remit.services.authority import ReviewedTool
+from remit.services.close import close_call
+from remit.services.decide import Forwarder, open_call
+from remit.services.deps import Deps
+from remit.services.listing import Sight, look
+
+PAGE: Final = 200
+RESULT_LIMITS: Final = JsonLimits(max_bytes=10_485_760, max_depth=64)
+_GRACE: Final = 10.0
+_META_BOUND: Final = 1_024
+_FORWARDED_META: Final = ("traceparent", "tracestate")
+_INSTRUCTIONS: Final = (
+    "Tools here are governed by Remit. A refused call is final: do not repeat it. "
+    "A call that waits for a person can be made again, unchanged, once they have answered."
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Doorway:
+    """Where a request came in: the flat list, or one server by name."""
+
+    server: str | None
+
+    def ref(self, sight: Sight, name: str) -> str:
+        """The tool reference that a name stands for here; a name that stands for nothing stays as it is."""
+        if self.server is not None:
+            return tool_ref(self.server, name)
+        return sight.authority.aliases.get(name, name)
+
+    def shows(self, known: ReviewedTool) -> bool:
+        """Whether a tool is listed here."""
+        return self.server is None or known.server.name == self.server
+
+    def definition(self, known: ReviewedTool) -> bytes:
+        """The pinned bytes, under the flat alias where names are flat."""
+        return known.body if self.server is not None else wire.renamed(known.body, known.tool.alias)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer with a JSON body (or none)."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Gateway:
+    """An ASGI application for the paths below ``/mcp``."""
+
+    def __init__(self, deps: Deps, servers: Servers, limits: JsonLimits, timeout: float) -> None:
+        """``timeout`` is how many seconds an upstream call may take."""
+        self._deps = deps
+        self._servers = servers
+        self._limits = limits
+        self._timeout = timeout
+        self._own_host = urlsplit(deps.issuer).netloc
+        self._methods: Mapping[str, Callable[[Sight, Doorway, wire.Request, SessionCaller], Awaitable[bytes]]] = {
+            "initialize": self._initialize,
+            "ping": self._ping,
+            "tools/list": self._list,
+            "tools/call": self._call,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One HTTP request."""
+        try:
+            answer = await self._answer(scope, receive)
+        except RemitError as error:
+            status, body, headers = problem(error)
+            answer = Answer(status, body, headers)
+        except Exception as error:
+            # A door that meets the unexpected answers with a problem that tells nothing, and the log has the trace.
+            log.exception("gateway.failed", cause=type(error).__name__)
+            answer = Answer(500, wire.error(b"null", wire.INTERNAL_ERROR, "something went wrong in Remit"))
+        kind = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+        length = (b"content-length", str(len(answer.body)).encode())
+        start = {"type": "http.response.start", "status": answer.status, "headers": [*kind, length, *answer.headers]}
+        await send(start)
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        if scope["method"] != "POST":
+            refusal = wire.error(b"null", wire.INVALID_REQUEST, "only POST is served here")
+            return Answer(405, refusal, ((b"allow", b"POST"),))
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if not self._own_origin(headers):
+            return Answer(403, wire.error(b"null", wire.INVALID_REQUEST, "requests from this web origin are refused"))
+        caller = as_session(await authenticate(self._deps, headers.get("authorization")))
+        body = await read_body(receive, headers, self._limits.max_bytes)
+        try:
+            document = parse(body, self._limits)
+        except TooLarge:
+            raise
+        except BadInput as error:
+            return Answer(400, wire.error(b"null", wire.PARSE_ERROR, error.detail))
+        message = wire.read(document, body)
+        match message:
+            case wire.Invalid(why, raw_id):
+                return Answer(400, wire.error(raw_id, wire.INVALID_REQUEST, why))
+            case wire.Notification():
+                return Answer(202, b"")
+            case wire.Request():
+                return await self._governed(scope, headers, caller, message)
+
+    async def _governed(
+        self, scope: Scope, headers: Mapping[str, str], caller: SessionCaller, request: wire.Request
+    ) -> Answer:
+        method = self._methods.get(request.method)
+        if method is None:
+            refusal = wire.error(request.raw_id, wire.METHOD_NOT_FOUND, "this method is not served")
+            return Answer(200, refusal)
+        revision = headers.get("mcp-protocol-version", wire.REVISION)
+        if request.method != "initialize" and revision != wire.REVISION:
+            text = f"protocol revision {wire.REVISION} is served here"
+            return Answer(400, wire.error(request.raw_id, wire.INVALID_REQUEST, text))
+        sight = await look(self._deps, caller)
+        return Answer(200, await method(sight, _doorway(scope), request, caller))
+
+    # Methods that are answered here.
+
+    async def _initialize(self, sight: Sight, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
+        del sight, door, caller
+        body: Json = {
+            "protocolVersion": wire.REVISION,
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "remit", "version": "0.1.0"},
+            "instructions": _INSTRUCTIONS,
+        }
+        return wire.result(request.raw_id, as_json(body))
+
+    async def _ping(self, sight: Sight, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
+        del sight, door, caller
+        return wire.result(request.raw_id, b"{}")
+
+    async def _list(self, sight: Sight, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
+        """A page of what this chain reaches, in the bytes that were pinned."""
+        del caller
+        after = _cursor(request.params.get("cursor"))
+        if after is None:
+            return wire.error(request.raw_id, wire.INVALID_PARAMS, "this cursor is not one of ours")
+        shown = [known for known in sight.tools() if door.shows(known) and known.tool.ref > after]
+        page = [door.definition(known) for known in shown[:PAGE]]
+        more = b',"nextCursor":' + as_json(_cursor_after(shown[PAGE - 1])) if len(shown) > PAGE else b""
+        return wire.result(request.raw_id, b'{"tools":[' + b",".join(page) + b"]" + more + b"}")
+
+    # The one method that is forwarded.
+
+    async def _call(self, sight: Sight, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
+        """Steps 1 to 12 of the life of a tool call."""
+        name = request.params.get("name")
+        if not isinstance(name, str) or not name:
+            return wire.error(request.raw_id, wire.INVALID_PARAMS, "a call names its tool")
+        ref = door.ref(sight, name)
+        ready, trouble = await self._prepare(sight, ref)
+        arguments = request.params.get("arguments", {})
+        call = ProposedCall(self._call_id(request), ref, arguments if isinstance(arguments, Mapping) else {})
+        forwarder = Forwarder(self._deps.instance, int((self._timeout + _GRACE) * 1_000))
+        try:
+            decision = await open_call(self._deps, caller, call, forwarder)
+        except Conflict as error:
+            return wire.error(request.raw_id, wire.INVALID_PARAMS, error.detail)
+        if not isinstance(decision.verdict, Allow):
+            return wire.result(request.raw_id, wire.tool_error(decision.sentence(), decision.document()))
+        if decision.replayed:
+            text = f"Remit: {ref} was already forwarded under this call id (intent {decision.verdict.intent})."
+            return wire.result(request.raw_id, wire.tool_error(text, decision.document()))
+        return await self._forward(request, caller, decision, ready, trouble)
+
+    async def _prepare(self, sight: Sight, ref: str) -> tuple[Ready | None, UpstreamUnavailable | None]:
+        """Connect and compare before deciding, so that a definition that changed is refused and not called."""
+        known = sight.reached(ref)
+        if known is None:
+            return None, None
+        try:
+            return await self._servers.ready(known.server, sight.session.id), None
+        except UpstreamUnavailable as error:
+            return None, error
+
+    async def _forward(
+        self,
+        request: wire.Request,
+        caller: SessionCaller,
+        decision: Decision,
+        ready: Ready | None,
+        trouble: UpstreamUnavailable | None,
+    ) -> bytes:
+        """Step 9, then the close."""
+        tool = decision.tool.partition("/")[2]
+        params = wire.call_params(tool, request.raw_arguments, _meta_forwarded(request.meta))
+        try:
+            if ready is None:
+                raise NotSent(trouble.detail if trouble else "its server can't be reached")
+            reply = await ready.connection.call("tools/call", params, self._timeout)
+        except NotSent as error:
+            said = f"Remit: {decision.tool} was not called: {error.detail}. {error.hint}"
+            return await self._closed(request, caller, decision, Outcome("failed", not_acted=True), ready, said)
+        except OutcomeUnknown as error:
+            said = f"Remit: what became of {decision.tool} is not known: {error.detail}. {error.hint}"
+            return await self._closed(request, caller, decision, Outcome("unknown"), ready, said)
+        if isinstance(reply, ErrorReply):
+            return await self._protocol_error(request, caller, decision, ready, reply)
+        return await self._result(request, caller, decision, ready, reply)
+
+    async def _result(
+        self, request: wire.Request, caller: SessionCaller, decision: Decision, ready: Ready | None, reply: Result
+    ) -> bytes:
+        try:
+            result = parse(reply.raw, RESULT_LIMITS)
+        except BadInput:
+            said = f"Remit: {decision.tool} was called, but its result is withheld: it is not strict JSON."
+            return await self._closed(request, caller, decision, Outcome("done"), ready, said)
+        cleaned = _without_our_meta(result)
+        failed = isinstance(result, Mapping) and result.get("isError") is True
+        outcome = Outcome("failed" if failed else "done", result=cleaned)
+        raw = reply.raw if cleaned is result else as_json(cleaned)
+        return await self._closed(request, caller, decision, outcome, ready, None, raw)
+
+    async def _protocol_error(
+        self, request: wire.Request, caller: SessionCaller, decision: Decision, ready: Ready | None, reply: ErrorReply
+    ) -> bytes:
+        """A JSON-RPC error says that the call was not carried out; its words are the server's, not ours."""
+        try:
+            error = parse(reply.raw, RESULT_LIMITS)
+        except BadInput:
+            error = {"code": wire.INTERNAL_ERROR, "message": "the server's error was not readable"}
+        said = f"{decision.tool} was refused by its server: {as_json(error)[:2_000].decode(errors='replace')}"
+        outcome = Outcome("failed", error=error)
+        return await self._closed(request, caller, decision, outcome, ready, said)
+
+    async def _closed(
+        self,
+        request: wire.Request,
+        caller: SessionCaller,
+        decision: Decision,
+        outcome: Outcome,
+        ready: Ready | None,
+        said: str | None,
+        raw: bytes = b"",
+    ) -> bytes:
+        """Record the outcome; only then answer, with ``said`` or with the result as it may be shown."""
+        secrets = ready.secrets if ready else None
+        try:
+            delivery = await close_call(self._deps, caller, decision.call_id, outcome, secrets)
+        except (Unavailable, Conflict) as error:
+            text = f"Remit: the outcome of {decision.tool} could not be recorded, so it is withheld. {error.hint}"
+            return wire.result(request.raw_id, wire.tool_error(text))
+        if said is not None:
+            return wire.result(request.raw_id, wire.tool_error(f"{said} [event {delivery.event}]"))
+        return wire.result(request.raw_id, as_json(delivery.result) if delivery.altered else raw)
+
+    def _call_id(self, request: wire.Request) -> str:
+        """The caller's own id for a resend, or one of ours: JSON-RPC ids start again with every client."""
+        named = request.meta.get("remit/call_id")
+        if isinstance(named, str) and is_call_id(named):
+            return named
+        return "gw-" + base32(int.from_bytes(self._deps.entropy.bytes(16), "big"), 26)
+
+    def _own_origin(self, headers: Mapping[str, str]) -> bool:
+        """A browser page of another site must not reach a local gateway (DNS rebinding)."""
+        origin = headers.get("origin")
+        return origin is None or urlsplit(origin).netloc in (self._own_host, headers.get("host"))
+
+
+async def read_body(receive: Receive, headers: Mapping[str, str], bound: int) -> bytes:
+    """The request's body. Raises ``UnsupportedMedia`` and, without reading on, ``TooLarge``."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise UnsupportedMedia
+    length = headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > bound:
+        raise TooLarge(f"the body is over {bound} bytes")
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Unauthenticated("the client went away")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > bound:
+            raise TooLarge(f"the body is over {bound} bytes")
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def _doorway(scope: Scope) -> Doorway:
+    tail = scope["path"].removeprefix("/mcp").strip("/")
+    return Doorway(tail or None)
+
+
+def _cursor(cursor: Json) -> str | None:
+    """The reference that a page starts after; None for a cursor we did not make."""
+    if cursor is None:
+        return ""
+    try:
+        return base64.urlsafe_b64decode(str(cursor).encode()).decode()
+    except (binascii.Error, UnicodeDecodeError, UnicodeEncodeError):
+        return None
+
+
+def _cursor_after(known: ReviewedTool) -> str:
+    return base64.urlsafe_b64encode(known.tool.ref.encode()).decode()
+
+
+def _meta_forwarded(meta: Mapping[str, Json]) -> dict[str, Json]:
+    """Request ``_meta`` by allow-list; the rest is an unreviewed channel and stays here."""
+    kept = {name: meta[name] for name in _FORWARDED_META if isinstance(meta.get(name), str)}
+    return dict(kept) if len(as_json(kept)) <= _META_BOUND else {}
+
+
+def _without_our_meta(result: Json) -> Json:
+    """The result without ``remit/…`` members in its ``_meta``: no upstream speaks in Remit's name."""
+    meta = result.get("_meta") if isinstance(result, Mapping) else None
+    if not isinstance(result, Mapping) or not isinstance(meta, Mapping) or not any(k.startswith("remit/") for k in meta):
+        return result
+    return {**result, "_meta": {name: value for name, value in meta.items() if not name.startswith("remit/")}}

@@ -1,0 +1,144 @@
+"""From a server record to a connection that is safe to forward to.
+
+A connection is used only after its own tool list and identity were compared with the pins: when it is opened, when the
+server says that its list changed, and at least every ``resync`` seconds. What differs goes into quarantine before the
+next decision; a comparison never approves anything. Credentials are opened here, injected into the target, and known
+to the close of a call so that they can be taken out of results.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from remit.core.canonical import Json
+from remit.core.credentials import PersonCaller
+from remit.core.errors import BadInput, InvalidDocument, NotFound, UpstreamUnavailable
+from remit.core.servers import CallerTransport, HttpTransport, Server, StdioTransport
+from remit.gateway.upstream import (
+    Connection,
+    HttpTarget,
+    StdioTarget,
+    Target,
+    UpstreamKey,
+    Upstreams,
+    list_tools,
+)
+from remit.guards.json_in import JsonLimits, parse
+from remit.guards.secrets import KnownSecrets
+from remit.services import review, servers
+from remit.services.deps import Deps, require
+from remit.services.registry import find
+
+_LIST_LIMITS: Final = JsonLimits(max_bytes=4_194_304, max_depth=64)
+SHORTEST_SECRET: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A compared connection, and the credentials that were injected into it."""
+
+    connection: Connection
+    secrets: KnownSecrets | None
+
+
+class Servers:
+    """The upstreams of one process, by server record."""
+
+    def __init__(self, deps: Deps, now: Callable[[], float], resync: float) -> None:
+        """``now`` is a monotonic clock in seconds; ``resync`` is in the same unit."""
+        self._deps = deps
+        self._now = now
+        self._resync = resync
+        self._pool = Upstreams(now, on_list_changed=self._changed)
+        self._compared: dict[UpstreamKey, tuple[Connection, float]] = {}
+        self._turns: dict[UpstreamKey, asyncio.Lock] = {}
+
+    async def ready(self, server: Server, session: str) -> Ready:
+        """The connection for this agent session. Raises ``UpstreamUnavailable``, of which ``NotSent`` is one."""
+        key = UpstreamKey(self._deps.org, server.id, server.id, None if server.shared else session)
+        target, secrets = await self._target(server)
+        async with self._turns.setdefault(key, asyncio.Lock()):
+            connection = await self._pool.get(key, target)
+            compared = self._compared.get(key)
+            if compared is None or compared[0] is not connection or self._now() - compared[1] >= self._resync:
+                await self._compare(None, server, target, connection)
+                self._compared[key] = (connection, self._now())
+        return Ready(connection, secrets)
+
+    async def sync(self, caller: PersonCaller, named: str) -> Json:
+        """Read a server's own tool list on a fresh connection of nobody's session, for an administrator."""
+        require(caller, "administrator")
+        async with self._deps.store.view(self._deps.org) as view:
+            server = await find(view, Server, named)
+        target, _ = await self._target(server)
+        key = UpstreamKey(self._deps.org, server.id, caller.person.id, f"sync-{caller.person.id}")
+        try:
+            connection = await self._pool.get(key, target)
+            return await self._compare(caller, server, target, connection)
+        finally:
+            await self._pool.close_session(f"sync-{caller.person.id}")
+
+    async def end_session(self, session: str) -> None:
+        """Close what was opened for one session."""
+        await self._pool.close_session(session)
+        for key in [key for key in self._compared if key.session == session]:
+            del self._compared[key]
+        for key in [key for key, turn in self._turns.items() if key.session == session and not turn.locked()]:
+            del self._turns[key]
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._pool.aclose()
+
+    def _changed(self, key: UpstreamKey) -> None:
+        """A server hinted that its list changed: compare before the next use."""
+        self._compared.pop(key, None)
+
+    async def _compare(
+        self, caller: PersonCaller | None, server: Server, target: Target, connection: Connection
+    ) -> Json:
+        definitions = await list_tools(connection)
+        identity = await _identity(target, connection.server_info)
+        return await review.sync(self._deps, caller, server.id, identity, definitions)
+
+    async def _target(self, server: Server) -> tuple[Target, KnownSecrets | None]:
+        opened = await servers.secrets_of(self._deps, server)
+        transport = server.transport
+        plain = {value for _, value in transport.env} if isinstance(transport, StdioTransport) else set()
+        values = {value for _, value in (*opened.headers, *opened.env)} - plain
+        long = tuple(value.encode() for value in sorted(values) if len(value.encode()) >= SHORTEST_SECRET)
+        secrets = KnownSecrets(long) if long else None
+        match transport:
+            case HttpTransport(url):
+                return HttpTarget(url, opened.headers), secrets
+            case StdioTransport(command, args, _):
+                return StdioTarget(command, args, opened.env), secrets
+            case CallerTransport():
+                raise NotFound(f"server {server.name} has no upstream: its tools run in the caller's own process")
+
+
+async def _identity(target: Target, server_info: bytes) -> Json:
+    """What a server is, beyond its tools: who it says it is, its instructions, and for a child the program itself."""
+    try:
+        info = parse(server_info, _LIST_LIMITS)
+    except BadInput as error:
+        raise UpstreamUnavailable("the server's initialize result is not strict JSON") from error
+    if not isinstance(info, dict):
+        raise InvalidDocument("the server's initialize result is not an object")
+    identity: dict[str, Json] = {name: info[name] for name in ("serverInfo", "instructions") if name in info}
+    if isinstance(target, StdioTarget):
+        identity["executable"] = await asyncio.to_thread(_executable, target.command)
+    return identity
+
+
+def _executable(command: str) -> Json:
+    path = Path(command).resolve()
+    try:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UpstreamUnavailable("the server's program can't be read") from error
+    return {"path": str(path), "sha256": content}

@@ -1,0 +1,365 @@
+"""Come in here for an MCP server behind streamable HTTP (revision 2025-11-25): POST out, JSON or an event stream back.
+
+Rules
+- The credential goes to the registered URL and nowhere else: redirects are never followed, no cookies, no proxies or
+  netrc from the environment, TLS verified, and no failure names a header or a word of the server's.
+- What a status tells of the call: a refused connection, 307 and 308 (send it again *there*), 404 for a dead session and
+  the refusals in ``NOT_ACTED_ON`` are ``NotSent``. All else that is no answer is ``OutcomeUnknown``: so are 301, 302
+  and 303, which a server may send *after* acting (RFC 9110 section 15.4.4), and 5xx.
+- Nothing is decompressed: the bound counts the bytes that came, and a compressed answer is none.
+- aiohttp resends idempotent methods by itself and POST never; idle connections are dropped sooner than common servers
+  drop theirs, so that a call rarely meets one that is dying.
+
+Refused here: the GET stream, resuming a broken stream by ``Last-Event-ID`` (the call is then unknown), requests of the
+server.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+
+import aiohttp
+from multidict import CIMultiDict
+
+from remit.gateway.upstream_wire import (
+    REVISION,
+    Counters,
+    ErrorReply,
+    HttpTarget,
+    Limits,
+    ListChanged,
+    Message,
+    NotSent,
+    Now,
+    OutcomeUnknown,
+    Reply,
+    Usage,
+    answer,
+    cancelled,
+    check_initialized,
+    initialize_params,
+    notification,
+    read_message,
+    request,
+)
+
+JSON: Final = "application/json"
+EVENTS: Final = "text/event-stream"
+SESSION_ID: Final = "Mcp-Session-Id"
+KEEP_ALIVE_SECONDS: Final = 4.0
+"""Under the 5 s of uvicorn and Node."""
+SIDE_SECONDS: Final = 5.0
+"""For what nobody waits for: answers to the server's own requests, cancellations, the closing DELETE."""
+TAIL_SECONDS: Final = 0.05
+"""How long an event stream may take to end after its answer; then its TCP connection isn't used again."""
+
+_SESSION_ID = re.compile(r"[\x21-\x7e]{1,1024}")
+_OK: Final = 200
+_BAD_REQUEST: Final = 400
+_NOT_FOUND: Final = 404
+_NOT_ACTED_ON: Final = frozenset({401, 403, 404, 405, 406, 413, 415, 429})
+_SEND_AGAIN_THERE: Final = frozenset({307, 308})
+
+
+class EventStream:
+    """The data of each event, from chunks as they come (WHATWG HTML section 9.2); bounded by whoever feeds it."""
+
+    def __init__(self) -> None:
+        """Nothing read yet."""
+        self._line = bytearray()
+        self._data: list[bytes] = []
+        self._event = b""
+        self._after_cr = False
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The data of every event of type ``message`` that ``chunk`` completes; empty data is skipped."""
+        if self._after_cr and chunk.startswith(b"\n"):
+            chunk = chunk[1:]
+            self._after_cr = False
+        if not chunk:
+            return
+        self._after_cr = chunk.endswith(b"\r")
+        head, *rest = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._line += head
+        for piece in rest:
+            done = self._take(bytes(self._line))
+            self._line = bytearray(piece)
+            if done:
+                yield done
+
+    def _take(self, line: bytes) -> bytes:
+        if not line:
+            data, event = b"\n".join(self._data), self._event
+            self._data, self._event = [], b""
+            return data if event in {b"", b"message"} else b""
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name.removeprefix(b"\xef\xbb\xbf") == b"data":
+            self._data.append(value)
+        elif name == b"event":
+            self._event = value
+        return b""
+
+
+class HttpConnection:
+    """One initialized session with one server: its own TCP connections, its own ``Mcp-Session-Id``."""
+
+    def __init__(self, target: HttpTarget, limits: Limits, now: Now, on_list_changed: ListChanged | None) -> None:
+        """Not initialized yet: ``open_http`` does that. Call it with an event loop running."""
+        self.on_list_changed = on_list_changed
+        self._target = target
+        self._limits = limits
+        self._now = now
+        self._usage = Usage(now)
+        self._counters = Counters()
+        self._headers = CIMultiDict(target.headers)
+        own = {"Accept": f"{JSON}, {EVENTS}", "Accept-Encoding": "identity", "Content-Type": JSON}
+        self._headers.extend(own)
+        self._headers.setdefault("User-Agent", "remit")
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+        )
+        self._last_id = 0
+        self._server_info = b""
+        self._has_session = False
+        self._alive = True
+        self._died_at: float | None = None
+        self._side: set[asyncio.Task[None]] = set()
+
+    @property
+    def server_info(self) -> bytes:
+        """See ``Connection``."""
+        return self._server_info
+
+    @property
+    def alive(self) -> bool:
+        """See ``Connection``."""
+        return self._alive
+
+    @property
+    def usage(self) -> Usage:
+        """See ``Connection``."""
+        return self._usage
+
+    @property
+    def counters(self) -> Counters:
+        """See ``Connection``."""
+        return self._counters
+
+    @property
+    def died_at(self) -> float | None:
+        """See ``Connection``."""
+        return self._died_at
+
+    # ------------------------------------------------------------------ calls
+
+    async def call(self, method: str, params: bytes | None, timeout: float) -> Reply:
+        """See ``Connection``. After a 404 to our session this connection is dead, and the call was ``NotSent``."""
+        with self._usage.call():
+            return await self._ask(method, params, timeout)
+
+    async def handshake(self) -> None:
+        """``initialize`` and ``notifications/initialized``; ``NotSent`` if the server doesn't answer as it should."""
+        try:
+            reply = await self._ask("initialize", initialize_params(), self._limits.open_seconds)
+        except OutcomeUnknown as error:
+            raise NotSent(f"the server was not initialized: {error.detail}") from None
+        self._server_info = check_initialized(reply)
+        self._headers["MCP-Protocol-Version"] = REVISION
+        # Awaited: a server may refuse calls that overtake it.
+        await self._post_aside(notification("notifications/initialized"))
+
+    async def _ask(self, method: str, params: bytes | None, timeout: float) -> Reply:
+        number = self._last_id = self._last_id + 1
+        body = request(number, method, params)
+        if not self._alive:
+            raise NotSent("the connection is closed")
+        # INVARIANT: raised outside the handlers, so that no exception of aiohttp's, which holds the request's headers,
+        # hangs on ours as its context.
+        failure: NotSent | OutcomeUnknown
+        try:
+            async with (
+                asyncio.timeout(timeout),
+                self._http.post(
+                    self._target.url,
+                    data=body,
+                    headers=self._headers,
+                    allow_redirects=False,
+                    timeout=self._patience(timeout),
+                ) as response,
+            ):
+                return await self._read(response, number)
+        except aiohttp.ClientSSLError:
+            failure = NotSent("the server's TLS certificate or handshake was refused")
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL):
+            failure = NotSent("no connection to the server")
+        except TimeoutError:
+            if method != "initialize":
+                self._aside(cancelled(number))
+            failure = OutcomeUnknown(f"the server did not answer within {timeout:g} s")
+        except (aiohttp.ClientError, OSError):
+            failure = OutcomeUnknown("the connection broke before the answer came")
+        raise failure
+
+    def _patience(self, timeout: float) -> aiohttp.ClientTimeout:
+        """Connecting gives up first, because only then can we say that nothing was sent."""
+        return aiohttp.ClientTimeout(total=None, connect=min(timeout / 2, self._limits.connect_seconds))
+
+    async def _read(self, response: aiohttp.ClientResponse, number: int) -> Reply:
+        if response.status != _OK:
+            return await self._refused(response, number)
+        if not self._server_info:
+            self._take_session_id(response)
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise OutcomeUnknown("the server compressed its answer, which was not asked for")
+        if response.content_type == JSON:
+            message = read_message(await self._body(response))
+            reply = None if message is None or message.raw_id() != b"%d" % number else message.reply()
+            if reply is None or (message is not None and message.method):
+                raise OutcomeUnknown("the server's answer is not a JSON-RPC response to this call")
+            return reply
+        if response.content_type == EVENTS:
+            return await self._from_events(response, number)
+        raise OutcomeUnknown("the server's answer is neither JSON nor an event stream")
+
+    async def _refused(self, response: aiohttp.ClientResponse, number: int) -> Reply:
+        """What another status than 200 says of the call: see the rules above."""
+        status = response.status
+        if status in _SEND_AGAIN_THERE:
+            raise NotSent(
+                f"the server answered {status}, a redirect, and redirects are never followed",
+                hint="If you trust the place that it redirects to, register that URL for the server.",
+            )
+        if status == _NOT_FOUND and self._has_session:
+            self._die()
+            raise NotSent("the server no longer knows our session")
+        if status >= _BAD_REQUEST and response.content_type == JSON:
+            message = read_message(await self._body(response))
+            ids = (b"%d" % number, b"null") if status == _BAD_REQUEST else (b"%d" % number,)
+            if message is not None and message.raw_id() in ids and isinstance(reply := message.reply(), ErrorReply):
+                return reply
+        if status in _NOT_ACTED_ON:
+            raise NotSent(f"the server refused the request with HTTP status {status}")
+        raise OutcomeUnknown(f"the server answered with HTTP status {status}")
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            self._check_size(len(body))
+        return bytes(body)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._limits.reply_bytes:
+            raise OutcomeUnknown(f"the server's answer is longer than {self._limits.reply_bytes} bytes")
+
+    def _take_session_id(self, response: aiohttp.ClientResponse) -> None:
+        value = response.headers.get(SESSION_ID)
+        if value is None:
+            return
+        if _SESSION_ID.fullmatch(value) is None:
+            raise NotSent("the server gave a session id that the protocol does not allow")
+        self._headers[SESSION_ID] = value
+        self._has_session = True
+
+    # ------------------------------------------------------------ event streams
+
+    async def _from_events(self, response: aiohttp.ClientResponse, number: int) -> Reply:
+        events, size, asked = EventStream(), 0, 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            self._check_size(size)
+            for data in events.feed(chunk):
+                message = read_message(data)
+                if message is None:
+                    self._counters.garbage += 1
+                elif isinstance(message.method, str):
+                    asked += 1
+                    await self._take_own(message, answered=asked <= self._limits.server_requests)
+                elif message.raw_id() != b"%d" % number:
+                    self._counters.unmatched += 1
+                elif (reply := message.reply()) is None:
+                    raise OutcomeUnknown("the server's answer holds not exactly one of result and error")
+                else:
+                    await _read_tail(response)
+                    return reply
+        raise OutcomeUnknown("the server's event stream ended without an answer")
+
+    async def _take_own(self, message: Message, *, answered: bool) -> None:
+        """A request or a notification of the server's own: never forwarded."""
+        if message.raw_id() is None:
+            self._counters.notifications += 1
+            if message.method == "notifications/tools/list_changed" and self.on_list_changed is not None:
+                self.on_list_changed()
+            return
+        self._counters.server_requests += 1
+        ours = answer(message)
+        if ours is not None and answered:
+            await self._post_aside(ours)
+
+    # -------------------------------------------------------- beside the calls
+
+    async def _post_aside(self, body: bytes) -> None:
+        """A message that is not answered. A failure is nobody's concern here: the next call meets it."""
+        with suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with (
+                asyncio.timeout(SIDE_SECONDS),
+                self._http.post(self._target.url, data=body, headers=self._headers, allow_redirects=False),
+            ):
+                pass
+
+    def _aside(self, body: bytes) -> None:
+        """The same, without waiting for it."""
+        task = asyncio.get_running_loop().create_task(self._post_aside(body))
+        self._side.add(task)
+        task.add_done_callback(self._side.discard)
+
+    def _die(self) -> None:
+        if self._alive:
+            self._alive = False
+            self._died_at = self._now()
+
+    async def aclose(self) -> None:
+        """See ``Connection``: the server's session is ended with a DELETE, which it may ignore."""
+        had_session, self._has_session = self._has_session and self._died_at is None, False
+        self._alive = False
+        side = list(self._side)
+        for task in side:
+            task.cancel()
+        await asyncio.gather(*side, return_exceptions=True)
+        if had_session and not self._http.closed:
+            with suppress(TimeoutError, aiohttp.ClientError, OSError):
+                async with (
+                    asyncio.timeout(SIDE_SECONDS),
+                    self._http.delete(self._target.url, headers=self._headers, allow_redirects=False),
+                ):
+                    pass
+        await self._http.close()
+
+
+async def _read_tail(response: aiohttp.ClientResponse) -> None:
+    """Let the stream end, so that its TCP connection can be used again; what comes after the answer is dropped."""
+    with suppress(TimeoutError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(TAIL_SECONDS):
+            while await response.content.readany():
+                pass
+
+
+async def open_http(
+    target: HttpTarget, limits: Limits, now: Now, on_list_changed: ListChanged | None = None
+) -> HttpConnection:
+    """Initialize a session with the server; ``NotSent`` if that fails, and then nothing is left open."""
+    connection = HttpConnection(target, limits, now, on_list_changed)
+    try:
+        await connection.handshake()
+    except BaseException:
+        # Also on cancellation: sockets that nobody holds must not stay. A task of its own, because a cancelled scope
+        # of anyio cancels every further await in this one.
+        await asyncio.shield(asyncio.ensure_future(connection.aclose()))
+        raise
+    return connection

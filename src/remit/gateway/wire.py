@@ -1,0 +1,131 @@
+"""MCP over streamable HTTP as the gateway reads and writes it: one JSON-RPC request in, one answer out, bytes kept.
+
+The strict parse (``guards.json_in``) decides what a body means. msgspec then only finds where the raw bytes of ``id``
+and ``arguments`` stand in the very same body, so that what was decided on is what is forwarded, byte for byte.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from remit.core.canonical import Json
+from remit.guards.json_in import as_json
+
+REVISION: Final = "2025-11-25"
+
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+
+_MAX_ID: Final = 128
+
+
+class _RawParams(msgspec.Struct):
+    arguments: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _RawRequest(msgspec.Struct):
+    id: msgspec.Raw = msgspec.Raw(b"null")
+    params: _RawParams | None = None
+
+
+_raw_requests: Final = msgspec.json.Decoder(_RawRequest)
+_raw_objects: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One JSON-RPC request. ``raw_id`` and ``raw_arguments`` are the client's own bytes."""
+
+    method: str
+    params: Mapping[str, Json]
+    raw_id: bytes
+    raw_arguments: bytes
+
+    @property
+    def meta(self) -> Mapping[str, Json]:
+        """The request's ``_meta``, or nothing."""
+        meta = self.params.get("_meta")
+        return meta if isinstance(meta, Mapping) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A message that wants no answer."""
+
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A body that is JSON but no request: what is wrong with it."""
+
+    why: str
+    raw_id: bytes = b"null"
+
+
+def read(document: Json, body: bytes) -> Request | Notification | Invalid:
+    """What a strictly parsed body is."""
+    if isinstance(document, list):
+        return Invalid("batches are not part of this protocol revision; send one message a request")
+    if not isinstance(document, Mapping) or document.get("jsonrpc") != "2.0":
+        return Invalid('a message is an object with "jsonrpc": "2.0"')
+    method, params = document.get("method"), document.get("params", {})
+    if not isinstance(method, str):
+        return Invalid("this server sends no requests, so it takes no responses")
+    if "id" not in document:
+        return Notification(method)
+    identifier = document["id"]
+    if isinstance(identifier, bool) or not isinstance(identifier, (int, str)):
+        return Invalid("id is a string or a whole number")
+    if not isinstance(params, Mapping) or not isinstance(params.get("arguments", {}), Mapping):
+        return Invalid("params and arguments are objects", as_json(identifier))
+    raw = _raw_requests.decode(body)
+    if len(bytes(raw.id)) > _MAX_ID:
+        return Invalid(f"id is longer than {_MAX_ID} bytes")
+    arguments = bytes(raw.params.arguments) if raw.params is not None else b"{}"
+    return Request(method, params, bytes(raw.id), arguments)
+
+
+def result(raw_id: bytes, raw_result: bytes) -> bytes:
+    """A JSON-RPC response around result bytes."""
+    return b'{"jsonrpc":"2.0","id":' + raw_id + b',"result":' + raw_result + b"}"
+
+
+def error(raw_id: bytes, code: int, message: str) -> bytes:
+    """A JSON-RPC error of our own."""
+    return error_bytes(raw_id, as_json({"code": code, "message": message}))
+
+
+def error_bytes(raw_id: bytes, raw_error: bytes) -> bytes:
+    """A JSON-RPC error response around error bytes."""
+    return b'{"jsonrpc":"2.0","id":' + raw_id + b',"error":' + raw_error + b"}"
+
+
+def tool_error(text: str, meta: Mapping[str, Json] | None = None) -> bytes:
+    """A CallToolResult that says no, in the form of INTERFACES section 5."""
+    body: dict[str, Json] = {"isError": True, "content": [{"type": "text", "text": text}]}
+    if meta is not None:
+        body["_meta"] = {"remit/decision": meta}
+    return as_json(body)
+
+
+def call_params(tool: str, raw_arguments: bytes, meta: Mapping[str, Json]) -> bytes:
+    """The params of an upstream ``tools/call``: the agent's argument bytes, our splice of the name, allowed ``_meta``."""
+    head = b'{"name":' + as_json(tool) + b',"arguments":' + raw_arguments
+    return head + (b',"_meta":' + as_json(dict(meta)) if meta else b"") + b"}"
+
+
+@lru_cache(maxsize=16_384)
+def renamed(definition: bytes, name: str) -> bytes:
+    """A pinned tool definition under another name; every other member keeps its bytes and its place."""
+    members = _raw_objects.decode(definition)
+    parts = [
+        as_json(key) + b":" + (as_json(name) if key == "name" else bytes(value)) for key, value in members.items()
+    ]
+    return b"{" + b",".join(parts) + b"}"

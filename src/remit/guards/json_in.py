@@ -1,0 +1,80 @@
+"""The only reader of governed JSON, so that what is decided on is what the upstream will read.
+
+Refused: anything but UTF-8 without BOM, duplicate keys (also spelled with escapes), NaN and Infinity, lone surrogates,
+nesting and sizes over the limits, numbers that overflow a double, integers outside i64. Numbers keep their exact value:
+``int`` for integers, ``Decimal`` for the rest.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+import jiter
+import msgspec
+
+from remit.core.canonical import I64_MAX, I64_MIN, Json, number_text
+from remit.core.errors import Malformed, TooLarge
+
+_encoder: Final = msgspec.json.Encoder(decimal_format="number")
+
+
+@dataclass(frozen=True, slots=True)
+class JsonLimits:
+    """Bounds of one document: bytes as received, and how deep arrays and objects nest."""
+
+    max_bytes: int = 1_048_576
+    max_depth: int = 64
+
+
+DEFAULT_LIMITS: Final = JsonLimits()
+
+
+def parse(body: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> Json:
+    """The value of a JSON document. Raises ``Malformed`` or ``TooLarge``, saying what and where."""
+    if len(body) > limits.max_bytes:
+        raise TooLarge(f"{len(body)} bytes is over the bound of {limits.max_bytes}")
+    if body.startswith(b"\xef\xbb\xbf"):
+        raise Malformed("a byte order mark stands before the document")
+    try:
+        value: Json = jiter.from_json(
+            body, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="decimal", cache_mode="keys"
+        )
+    except ValueError as error:
+        raise Malformed(str(error)) from error
+    _check(value, limits.max_depth)
+    return value
+
+
+def as_json(value: Json) -> bytes:
+    """Compact JSON bytes of a value, exact numbers kept."""
+    return _encoder.encode(value)
+
+
+def _check(root: Json, max_depth: int) -> None:
+    """Depth and number bounds, level by level, without recursion."""
+    level: list[Json] = [root]
+    for depth in range(max_depth + 1):
+        deeper: list[Json] = []
+        for value in level:
+            kind = type(value)
+            if kind is str or kind is bool or value is None:
+                continue
+            if kind is dict or kind is list:
+                if depth == max_depth:
+                    raise Malformed(f"the document nests deeper than {max_depth}")
+            if kind is dict:
+                deeper.extend(value.values())  # type: ignore[union-attr]
+            elif kind is list:
+                deeper.extend(value)  # type: ignore[arg-type]
+            else:
+                _check_number(value)  # type: ignore[arg-type]
+        if not deeper:
+            return
+        level = deeper
+
+
+def _check_number(value: int | Decimal) -> None:
+    if isinstance(value, Decimal):
+        number_text(value)
+    elif not I64_MIN <= value <= I64_MAX:
+        raise Malformed("an integer is outside 64 bits")

@@ -1,0 +1,264 @@
+"""Step 4 of a tool call: may this principal call this tool with these arguments, in this context?
+
+``Engine.compile`` does the work when policies or the registry change; ``decide`` only evaluates. Its rules:
+
+1. Nothing known, nothing granted, nothing evaluated: no. No question raises.
+2. Only a grant allows. An operator's permit is evaluated, so that its errors show, but alone it widens nothing.
+3. Any evaluation error in any policy that applies is a no, since the engine would skip a forbid that errors.
+4. A grant ends at its expiry even in an engine made before it.
+5. A grant whose condition does not fit a tool (any more) doesn't reach that tool; ``left_out`` says so. Operators'
+   policies that do not fit refuse the whole engine: a forbid can't be left out.
+
+What it refuses to know: sessions, budgets, liveness at this instant (steps 2, 5 and 6 are never cached here), and how
+a chain is found; ``verdicts.py`` joins the answers of a chain's members.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from remit.core.agents import Agent
+from remit.core.canonical import Json
+from remit.core.errors import InvalidPolicy
+from remit.core.grants import Grant
+from remit.core.people import Person
+from remit.core.servers import Server
+from remit.core.times import to_text
+from remit.policy.cedar import Bench, Est, Schema, load_schema, render, validate
+from remit.policy.conditions import Condition, entity_type, parse_condition, permit, principal_of
+from remit.policy.encoding import RecordOf, argument_types, encode_with
+from remit.policy.operators import OperatorPolicy, examine
+from remit.policy.schema import ACTION, AGENT, PERSON, SERVER, tool_schema
+from remit.policy.slices import may_apply
+from remit.policy.terms import (
+    CedarJson,
+    CedarRecord,
+    Finding,
+    PolicyAnswer,
+    PolicyContext,
+    PolicySource,
+    Principal,
+    ToolFacts,
+)
+
+# How many parsed slices an engine keeps; the oldest goes first. One is a few tens of kilobytes.
+MAX_SLICES: Final = 4_096
+
+_Entity = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tool:
+    facts: ToolFacts
+    types: RecordOf
+    schema: Schema
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A grant that does not reach a tool it names, or anything (``ref`` None), because it does not fit."""
+
+    grant: str
+    ref: str | None
+    why: str
+
+
+def check_grant(grant: Grant, tools: Sequence[ToolFacts]) -> None:
+    """Raises ``InvalidPolicy`` unless the condition of ``grant`` is one expression that fits every tool it reaches."""
+    principal_of(grant)
+    condition = None if grant.when is None else parse_condition(grant.when)
+    if condition is None:
+        return
+    for facts in tools:
+        if grant.reaches(facts.tool):
+            fault = _misfit(permit(grant, facts, condition), _tool(facts))
+            if fault is not None:
+                raise InvalidPolicy(f"the condition does not fit {facts.ref}: {fault}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Engine:
+    """Policies and registry as they stood when it was compiled. Immutable but for the memory of parsed slices."""
+
+    policy_version: str
+    lints: tuple[Finding, ...]
+    left_out: tuple[LeftOut, ...]
+    bounded: frozenset[str]  # people whom any grant names, whatever its state: they bound every chain they are in
+    _tools: Mapping[str, _Tool]
+    _operators: tuple[OperatorPolicy, ...]
+    _permits: Mapping[tuple[Principal, str], Mapping[str, Est]]
+    _entities: Mapping[tuple[str, str], _Entity]
+    _slices: dict[tuple[Principal, str], Bench] = field(default_factory=dict)
+
+    @classmethod
+    def compile(
+        cls,
+        sources: Sequence[PolicySource],
+        grants: Sequence[Grant],
+        tools: Sequence[ToolFacts],
+        agents: Iterable[Agent] = (),
+        people: Iterable[Person] = (),
+        servers: Iterable[Server] = (),
+    ) -> "Engine":
+        """All that can be done before a question. Pass grants in every state: revoked ones still name their person.
+
+        Raises ``InvalidPolicy`` if the operators' set has an error, or two tools one reference.
+        """
+        typed = [(facts, argument_types(facts)) for facts in tools]
+        servers = [server for server in servers if server.state == "active"]
+        examined = examine(sources, typed, [server.name for server in servers])
+        if not examined.report.ok:
+            first = examined.report.errors[0]
+            raise InvalidPolicy(f"{first.file}, line {first.line}: {first.message}")
+        compiled = {facts.ref: _Tool(facts, types, load_schema(tool_schema(facts, types))) for facts, types in typed}
+        if len(compiled) != len(typed):
+            raise InvalidPolicy("two tools have the same reference")
+        permits, left_out = _compile_grants(grants, list(compiled.values()))
+        return cls(
+            policy_version=examined.report.policy_version,
+            lints=examined.report.lints,
+            left_out=left_out,
+            bounded=frozenset(grant.person for grant in grants if grant.person is not None),
+            _tools=compiled,
+            _operators=examined.policies,
+            _permits=permits,
+            _entities=_entities(agents, people, servers),
+        )
+
+    def encode(self, ref: str, arguments: Mapping[str, Json]) -> CedarRecord:
+        """The arguments of a call to ``ref``. Raises ``Unencodable``; an unknown tool gives what no question takes."""
+        tool = self._tools.get(ref)
+        return CedarRecord("", {}) if tool is None else encode_with(ref, tool.types, arguments)
+
+    def granted(self, principal: Principal) -> frozenset[str]:
+        """The tools that some grant could allow this principal. Not a decision: for lists and quick refusals."""
+        return frozenset(ref for who, ref in self._permits if who == principal)
+
+    def decide(self, principal: Principal, ref: str, context: PolicyContext) -> PolicyAnswer:
+        """Whether policy allows ``principal`` to call ``ref`` now. Never raises."""
+        tool = self._tools.get(ref)
+        who = (entity_type(principal), principal.id)
+        if tool is None or who not in self._entities or (SERVER, tool.facts.server) not in self._entities:
+            return PolicyAnswer(allowed=False, errors=("the principal, tool or server is not known",))
+        if context.args.ref != ref:
+            return PolicyAnswer(allowed=False, errors=("the arguments were encoded for another tool",))
+        grants = self._permits.get((principal, ref), {})
+        if not grants:
+            return PolicyAnswer(allowed=False)
+        try:
+            document = _context(context)
+            bench = self._slice(principal, tool)
+        except (InvalidPolicy, OverflowError, ValueError):
+            # A time outside the calendar, or a slice that doesn't load: the gate's answer to both is no.
+            return PolicyAnswer(allowed=False, errors=("the policies or the context could not be loaded",))
+        raw = bench.answer(who, (ACTION, ref), (SERVER, tool.facts.server), document)
+        by_grant = tuple(name for name in raw.determining if name in grants)
+        others = tuple(name for name in raw.determining if name not in grants)
+        return PolicyAnswer(raw.allowed and bool(by_grant), by_grant, others, raw.errors)
+
+    def _slice(self, principal: Principal, tool: _Tool) -> Bench:
+        """The policies that can matter to this principal and tool, parsed once."""
+        key = (principal, tool.facts.ref)
+        found = self._slices.get(key)
+        if found is None:
+            who = (entity_type(principal), principal.id)
+            chosen = {one.id: one.est for one in self._operators if one.id and may_apply(one.est, who, tool.facts)}
+            entities = [self._entities[who], self._entities[SERVER, tool.facts.server]]
+            found = Bench.of({**chosen, **self._permits[key]}, entities, tool.schema)
+            while len(self._slices) >= MAX_SLICES:
+                self._slices.pop(next(iter(self._slices)), None)
+            self._slices[key] = found
+        return found
+
+
+def _tool(facts: ToolFacts) -> _Tool:
+    types = argument_types(facts)
+    return _Tool(facts, types, load_schema(tool_schema(facts, types)))
+
+
+def _compile_grants(
+    grants: Sequence[Grant], tools: Sequence[_Tool]
+) -> tuple[Mapping[tuple[Principal, str], Mapping[str, Est]], tuple[LeftOut, ...]]:
+    """One permit for each active grant and tool it reaches, and what had to be left out."""
+    permits: dict[tuple[Principal, str], dict[str, Est]] = {}
+    left_out: list[LeftOut] = []
+    # Many grants share a condition, and whether it fits depends on nothing else of the grant.
+    known: dict[tuple[str, str, str], str | None] = {}
+    for grant in grants:
+        if grant.state != "active":
+            continue
+        try:
+            principal = principal_of(grant)
+            condition = None if grant.when is None else parse_condition(grant.when)
+        except InvalidPolicy as error:
+            left_out.append(LeftOut(grant.id, None, error.detail))
+            continue
+        for tool in tools:
+            if not grant.reaches(tool.facts.tool):
+                continue
+            policy = permit(grant, tool.facts, condition)
+            fault = None if condition is None else _known_misfit(known, principal, condition, policy, tool)
+            if fault is not None:
+                left_out.append(LeftOut(grant.id, tool.facts.ref, fault))
+                continue
+            permits.setdefault((principal, tool.facts.ref), {})[grant.id] = policy
+    return permits, tuple(left_out)
+
+
+def _known_misfit(
+    known: dict[tuple[str, str, str], str | None],
+    principal: Principal,
+    condition: Condition,
+    policy: Est,
+    tool: _Tool,
+) -> str | None:
+    key = (principal.kind, tool.facts.ref, condition.text)
+    if key not in known:
+        known[key] = _misfit(policy, tool)
+    return known[key]
+
+
+def _misfit(policy: Est, tool: _Tool) -> str | None:
+    """Why a permit does not fit its tool's schema, or None."""
+    faults = validate(render(policy), tool.schema)
+    return faults[0].message if faults else None
+
+
+def _entities(
+    agents: Iterable[Agent], people: Iterable[Person], servers: Iterable[Server]
+) -> Mapping[tuple[str, str], _Entity]:
+    """Who and what can take part: active ones only, so that the others are unknown here too."""
+    out: dict[tuple[str, str], _Entity] = {}
+    for agent in agents:
+        if agent.state == "active" and agent.owner is not None:
+            attributes = {"name": agent.name, "owner": agent.owner, "mode": agent.mode}
+            out[AGENT, agent.id] = _entity(AGENT, agent.id, attributes)
+    for person in people:
+        if person.state == "active":
+            out[PERSON, person.id] = _entity(PERSON, person.id, {"roles": list(person.roles)})
+    for server in servers:
+        out[SERVER, server.id] = _entity(SERVER, server.id, {"name": server.name})
+    return out
+
+
+def _entity(kind: str, name: str, attributes: Mapping[str, CedarJson]) -> _Entity:
+    return {"uid": {"type": kind, "id": name}, "attrs": attributes, "parents": []}
+
+
+def _context(context: PolicyContext) -> dict[str, CedarJson]:
+    approval: dict[str, CedarJson] = {"present": context.approval_present}
+    if context.approval_by is not None:
+        approval["by"] = context.approval_by
+    return {
+        "args": context.args.value,
+        "provenance": {},
+        "session": {
+            "integrity": context.integrity,
+            "confidentiality": sorted(context.confidentiality),
+            "intents": sorted(context.intents),
+            "calls": context.calls,
+        },
+        "chain": list(context.chain),
+        "approval": approval,
+        "now": {"__extn": {"fn": "datetime", "arg": to_text(context.now_ms)}},
+    }

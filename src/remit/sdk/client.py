@@ -1,0 +1,436 @@
+"""Come in here to speak to a Remit server from Python: one method for each route of the HTTP API.
+
+``RemitClient`` is what the command line uses, and what a host program or a decision-API caller may use. Answers are
+plain JSON values with exact numbers (``int`` and ``Decimal``); errors are the classes of ``remit.core.errors``, chosen
+by the ``code`` of the RFC 9457 problem that came back.
+
+Rules:
+
+- It fails closed. No answer, an answer that is not JSON, or one of an unknown form raises ``Unavailable``; nothing is
+  ever read as a yes that did not say so. A caller that gets an exception from ``decide`` must not make the call.
+- The credential goes to the host in ``base_url`` and nowhere else: redirects are not followed and the environment's
+  proxies are not used.
+- One client holds one credential. A host key and a session token are two clients.
+- Nothing is retried: a retry of ``decide`` or ``observe`` is the caller's choice and safe with the same ``call_id``.
+
+What it does not know: where the server is, where keys are kept, and how anything looks on a screen.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Final, Literal, Self, TypeAlias
+from urllib.parse import quote
+
+import httpx
+
+from remit.core.canonical import Json, canonical
+from remit.core.errors import (
+    BadInput,
+    Conflict,
+    Forbidden,
+    InternalError,
+    Malformed,
+    NotFound,
+    RemitError,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedMedia,
+)
+
+Noun: TypeAlias = Literal["agents", "servers", "grants", "keys", "people"]
+Document: TypeAlias = dict[str, Any]
+
+# A call that waits for an upstream may take a minute; nothing else takes as long.
+_TIMEOUT: Final = 75.0
+_PAGE: Final = 200
+_OK: Final = range(200, 300)
+_HINT: Final = "See that it runs (`remit up`) and that the address is right; nothing was allowed."
+
+# Where a problem carries a code that this version does not know, its status still tells which branch of the tree.
+_BY_STATUS: Final[dict[int, type[RemitError]]] = {
+    400: BadInput,
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    413: TooLarge,
+    415: UnsupportedMedia,
+    422: BadInput,
+    500: InternalError,
+}
+
+
+class RemitClient:
+    """One connection to one Remit with one credential. Use it as an async context manager, or ``close`` it."""
+
+    def __init__(
+        self,
+        base_url: str,
+        credential: str | None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        timeout: float = _TIMEOUT,
+    ) -> None:
+        """``base_url`` is the server's origin; ``credential`` a key or token; ``timeout`` is in seconds.
+
+        ``transport`` replaces the network, for instance by ``httpx.ASGITransport`` over the application itself.
+        """
+        headers = {"accept": "application/json"}
+        if credential is not None:
+            headers["authorization"] = f"Bearer {_header_safe(credential)}"
+        self._http = httpx.AsyncClient(
+            base_url=base_url,
+            headers=headers,
+            transport=transport,
+            timeout=timeout,
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        """The client itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    # ---- sessions and calls
+
+    async def start_session(self, request: Mapping[str, Json]) -> Document:
+        """Start a session (host key). ``request`` is a ``SessionRequest``; the answer holds the first session token."""
+        return await self._object("POST", "/v1/sessions", request)
+
+    async def renew_token(self, session: str) -> Document:
+        """A fresh token for a live session (host key). Raises ``WrongState`` when it has ended."""
+        return await self._object("POST", f"/v1/sessions/{_part(session)}/token", {})
+
+    async def session(self, session: str) -> Document:
+        """Labels, budgets and state of a session (its owner, or an auditor)."""
+        return await self._object("GET", f"/v1/sessions/{_part(session)}")
+
+    async def end_session(self, session: str, reason: str | None = None) -> None:
+        """End a session: its tokens die (host key, or from within)."""
+        await self._send("POST", f"/v1/sessions/{_part(session)}/end", {"reason": reason} if reason else {})
+
+    async def kill_session(self, session: str, reason: str) -> Document:
+        """Stop a session at once, with all that hangs on it (owner, administrator)."""
+        return await self._object("POST", f"/v1/sessions/{_part(session)}/kill", {"reason": reason})
+
+    async def decide(self, session: str, call_id: str, tool: str, arguments: Mapping[str, Json]) -> Document:
+        """May this call be made (session token)? A ``Decision``: allow, deny and ask are all answers, not errors.
+
+        Only ``decision == "allow"`` is a yes, and it is good for one call within 30 seconds.
+        """
+        body: dict[str, Json] = {"call_id": call_id, "tool": tool, "arguments": arguments}
+        answer = await self._object("POST", f"/v1/sessions/{_part(session)}/decide", body)
+        if answer.get("decision") not in ("allow", "deny", "ask"):
+            raise Unavailable("the answer is no decision", hint=_HINT)
+        return answer
+
+    async def observe(
+        self,
+        session: str,
+        call_id: str,
+        outcome: Literal["done", "failed", "unknown"],
+        result: Json = None,
+        error: str | None = None,
+    ) -> Document:
+        """Report what became of an allowed call (session token); hand on to the model only what comes back."""
+        body: dict[str, Json] = {"call_id": call_id, "outcome": outcome}
+        if result is not None:
+            body["result"] = result
+        if error is not None:
+            body["error"] = error
+        return await self._object("POST", f"/v1/sessions/{_part(session)}/observe", body)
+
+    # ---- approvals
+
+    async def approvals(self, state: str | None = None) -> list[Document]:
+        """Every question to a person that the caller may see, oldest first."""
+        return await self._all("/v1/approvals", {"state": state})
+
+    async def approval(self, approval: str) -> Document:
+        """One question, whole."""
+        return await self._object("GET", f"/v1/approvals/{_part(approval)}")
+
+    async def answer(
+        self, approval: str, answer: Literal["approve", "deny"], scope: str | None = None, note: str | None = None
+    ) -> Document:
+        """A person's yes or no. Raises ``AlreadyAnswered``, ``ScopeNotOffered``, ``Forbidden``."""
+        body: dict[str, Json] = {"answer": answer}
+        if scope is not None:
+            body["scope"] = scope
+        if note is not None:
+            body["note"] = note
+        return await self._object("POST", f"/v1/approvals/{_part(approval)}/answer", body)
+
+    # ---- the registry
+
+    async def listing(self, noun: Noun, **filters: str | None) -> list[Document]:
+        """Every record of a noun that the caller may see and that the filters let through."""
+        return await self._all(f"/v1/{noun}", filters)
+
+    async def create(self, noun: Noun, document: Mapping[str, Json]) -> Document:
+        """A new record from its file form. A secret in the answer appears this once."""
+        return await self._object("POST", f"/v1/{noun}", document)
+
+    async def get(self, noun: Noun, name: str) -> Document:
+        """One record, by id (or by name, where its noun has names)."""
+        return await self._object("GET", f"/v1/{noun}/{_part(name)}")
+
+    async def change(self, noun: Noun, name: str, change: Mapping[str, Json]) -> Document:
+        """Move a record to another state, such as ``{"state": "suspended"}``. Raises ``WrongState``."""
+        return await self._object("PATCH", f"/v1/{noun}/{_part(name)}", change)
+
+    async def kill_agent(self, agent: str, reason: str) -> Document:
+        """Stop an agent at once, with its sessions, tokens and pending questions."""
+        return await self._object("POST", f"/v1/agents/{_part(agent)}/kill", {"reason": reason})
+
+    async def rotate_key(self, key: str) -> Document:
+        """A new key in place of this one; the new secret appears once."""
+        return await self._object("POST", f"/v1/keys/{_part(key)}/rotate", {})
+
+    async def sync_server(self, server: str) -> Document:
+        """List the server's tools now and say what is new, changed or gone."""
+        return await self._object("POST", f"/v1/servers/{_part(server)}/sync", {})
+
+    async def approve_server(self, server: str, fingerprint: str) -> Document:
+        """Agree to what the server itself is now, if that is still ``fingerprint``."""
+        return await self._object("POST", f"/v1/servers/{_part(server)}/approve", {"fingerprint": fingerprint})
+
+    async def store_secret(self, server: str, place: str, name: str, value: str) -> Document:
+        """Keep a credential, sealed, to be injected at ``place`` (``header`` or ``env``) ``name``."""
+        body: dict[str, Json] = {"place": place, "name": name, "value": value}
+        return await self._object("POST", f"/v1/servers/{_part(server)}/secrets", body)
+
+    # ---- tools
+
+    async def tools(self, state: str | None = None) -> list[Document]:
+        """Every tool, or those in one state."""
+        return await self._all("/v1/tools", {"state": state})
+
+    async def tool(self, ref: str) -> Document:
+        """One tool with its definition as it was received."""
+        return await self._object("GET", _tool_path(ref))
+
+    async def tool_diff(self, ref: str, start: str | None = None, end: str | None = None) -> Document:
+        """How two definitions of a tool differ; by default the pinned one and the one offered now."""
+        return await self._object("GET", _tool_path(ref, "diff"), params={"from": start, "to": end})
+
+    async def tool_review(self, ref: str) -> Document:
+        """The review in force."""
+        return await self._object("GET", _tool_path(ref, "review"))
+
+    async def review_tool(self, ref: str, review: Mapping[str, Json]) -> Document:
+        """Sign a review of the quarantined fingerprint. Raises ``StaleFingerprint``."""
+        return await self._object("POST", _tool_path(ref, "review"), review)
+
+    async def approve_tool(self, ref: str, fingerprint: str) -> Document:
+        """Carry the last review over to this fingerprint. Raises ``StaleFingerprint``."""
+        return await self._object("POST", _tool_path(ref, "approve"), {"fingerprint": fingerprint})
+
+    # ---- policies
+
+    async def policies(self) -> Document:
+        """The policies in force, with their version."""
+        return await self._object("GET", "/v1/policies")
+
+    async def check_policies(self, sources: Sequence[Mapping[str, Json]]) -> Document:
+        """What is wrong or odd about these policies; ``sources`` are ``{"file", "text"}``. Nothing is changed."""
+        return await self._object("POST", "/v1/policies/check", {"sources": sources})
+
+    async def apply_policies(self, sources: Sequence[Mapping[str, Json]]) -> Document:
+        """Put this set in force, whole. A bad set is refused and the old one stays."""
+        return await self._object("POST", "/v1/policies/apply", {"sources": sources})
+
+    async def roll_back_policies(self, version: str) -> Document:
+        """Put an earlier set in force again."""
+        return await self._object("POST", "/v1/policies/rollback", {"version": version})
+
+    # ---- the log
+
+    async def events(self, after: int | None = None, limit: int = _PAGE, **filters: str | None) -> Document:
+        """One page of events with an index above ``after``, oldest first."""
+        params = {"limit": str(limit), "after": None if after is None else str(after), **filters}
+        return await self._object("GET", "/v1/audit/events", params=params)
+
+    async def event(self, index: int) -> Document:
+        """One event."""
+        return await self._object("GET", f"/v1/audit/events/{index}")
+
+    async def checkpoint(self) -> str:
+        """The newest signed checkpoint, as C2SP text."""
+        return (await self._send("GET", "/v1/audit/checkpoint")).text
+
+    async def proof(self, index: int) -> str:
+        """A C2SP ``tlog-proof@v1`` that the event is in the log."""
+        return (await self._send("GET", f"/v1/audit/proof/{index}")).text
+
+    async def export(self) -> AsyncIterator[str]:
+        """The whole log as lines of JSON, without their line ends, for ``remit audit verify``."""
+        try:
+            async with self._http.stream("GET", "/v1/audit/export") as response:
+                if response.status_code not in _OK:
+                    await response.aread()
+                    raise _error(response)
+                async for line in response.aiter_lines():
+                    if line:
+                        yield line
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from error
+
+    async def unknown_calls(self) -> list[Document]:
+        """Calls with an intent and no known outcome: spent, and to be settled by a person."""
+        return await self._all("/v1/audit/unknown", {})
+
+    async def settle(self, settlement: Mapping[str, Json]) -> Document:
+        """Say what became of an unknown call, and why one knows."""
+        return await self._object("POST", "/v1/audit/unknown/settle", settlement)
+
+    # ---- health
+
+    async def status(self) -> Document:
+        """Whether Remit can serve, and how much there is of what."""
+        return await self._object("GET", "/v1/status")
+
+    async def healthy(self) -> bool:
+        """Whether a Remit lives at this address. Never raises for a silent or strange one: that is a no."""
+        try:
+            return (await self._http.get("/healthz")).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    # ---- how all of them are sent
+
+    async def _all(self, path: str, filters: Mapping[str, str | None]) -> list[Document]:
+        found: list[Document] = []
+        after: str | None = None
+        while True:
+            page = await self._object("GET", path, params={**filters, "limit": str(_PAGE), "after": after})
+            items, following = page.get("items"), page.get("next")
+            if not isinstance(items, list) or (following is not None and following == after):
+                raise Unavailable("the answer is no page of a list", hint=_HINT)
+            found.extend(items)
+            if following is None:
+                return found
+            after = str(following)
+
+    async def _object(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Json] | None = None,
+        params: Mapping[str, str | None] | None = None,
+    ) -> Document:
+        value = _parse(await self._send(method, path, body, params))
+        if not isinstance(value, dict):
+            raise Unavailable("the answer is no JSON object", hint=_HINT)
+        return value
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Json] | None = None,
+        params: Mapping[str, str | None] | None = None,
+    ) -> httpx.Response:
+        asked = {name: value for name, value in (params or {}).items() if value is not None}
+        # Canonical bytes on the wire: decimals arrive as they were written, and a binary float is refused here.
+        content = None if body is None else canonical(body)
+        headers = None if body is None else {"content-type": "application/json"}
+        try:
+            response = await self._http.request(method, path, params=asked, content=content, headers=headers)
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from error
+        if response.status_code not in _OK:
+            raise _error(response)
+        return response
+
+
+def read_json(text: str | bytes) -> Any:
+    """JSON with exact numbers. Raises ``Malformed`` for a duplicate key, NaN, or what is not JSON."""
+    try:
+        return json.loads(text, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"this is not JSON: {error}") from error
+
+
+def _parse(response: httpx.Response) -> object:
+    try:
+        return read_json(response.content)
+    except Malformed as error:
+        raise Unavailable("the answer is not JSON", hint=_HINT) from error
+
+
+def _error(response: httpx.Response) -> RemitError:
+    """The error behind a refusing response; what does not read as a problem is ``Unavailable``."""
+    try:
+        problem = read_json(response.content)
+    except Malformed:
+        problem = None
+    if not isinstance(problem, dict) or not isinstance(problem.get("code"), str):
+        return Unavailable(f"the server answered {response.status_code} without saying why", hint=_HINT)
+    kind = _classes().get(problem["code"]) or _BY_STATUS.get(response.status_code, Unavailable)
+    event, pointer = problem.get("event"), problem.get("pointer")
+    return kind(
+        str(problem.get("detail", "")),
+        hint=str(problem["hint"]) if problem.get("hint") else None,
+        pointer=pointer if isinstance(pointer, str) else None,
+        event=event if isinstance(event, int) and not isinstance(event, bool) else None,
+    )
+
+
+def _unreachable(error: httpx.HTTPError) -> Unavailable:
+    return Unavailable(f"Remit did not answer: {error or type(error).__name__}", hint=_HINT)
+
+
+def _classes() -> dict[str, type[RemitError]]:
+    """Every error class of the tree by its code."""
+    found: dict[str, type[RemitError]] = {}
+    waiting: list[type[RemitError]] = [RemitError]
+    while waiting:
+        kind = waiting.pop()
+        found[kind.code] = kind
+        waiting.extend(kind.__subclasses__())
+    return found
+
+
+def _part(name: str) -> str:
+    """One path segment. Raises ``NotFound`` for what no name or id can be and a path would misread."""
+    if name in ("", ".", ".."):
+        raise NotFound(f"{name!r} is neither a name nor an id")
+    return quote(name, safe="")
+
+
+def _tool_path(ref: str, verb: str | None = None) -> str:
+    server, slash, tool = ref.partition("/")
+    if not slash:
+        raise NotFound(f"{ref!r} is not server/tool", hint="Write it as `remit tool list` does, such as office/pay.")
+    path = f"/v1/tools/{_part(server)}/{_part(tool)}"
+    return f"{path}/{verb}" if verb else path
+
+
+def _header_safe(credential: str) -> str:
+    if not credential.isascii() or not credential.isprintable() or " " in credential:
+        raise Unauthenticated("this credential holds characters that no key or token has")
+    return credential
+
+
+def _no_constant(text: str) -> object:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        raise ValueError("an object names a member twice")
+    return out

@@ -1,0 +1,232 @@
+"""Step 7 of a tool call: the question to a person, bound to the exact call; and the person's answer.
+
+An approval is used once, by one conditional update in the unit of work that writes the intent. It dies when the call
+would no longer be decided the same way, when anything it is bound to has changed, or when the session has since written
+to a record that the call refers to. A no is a veto: the same question is not asked again in that session.
+
+Four eyes: the agent's owner may not answer for their own agent while another active approver exists.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from remit.core.approvals import Approval, ApprovalState
+from remit.core.agents import Agent
+from remit.core.canonical import Json, canonical
+from remit.core.credentials import PersonCaller
+from remit.core.decisions import Reason
+from remit.core.errors import AlreadyAnswered, Forbidden, InvalidDocument, NotFound, ScopeNotOffered
+from remit.core.events import EventDraft, Kind
+from remit.core.people import Person
+from remit.core.ports import Unit
+from remit.core.times import HOUR, to_text
+from remit.guards.hidden_text import reveal
+from remit.guards.json_in import parse
+from remit.services.deps import Deps
+
+# What a person can be expected to read whole; a call with more canonical argument bytes is refused, not truncated.
+MAX_SHOWN: Final = 16_384
+LIFE: Final = HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Nobody was asked yet, or the last answer was used up: a new question may be put."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The question is already before a person."""
+
+    approval: Approval
+
+
+@dataclass(frozen=True, slots=True)
+class Vetoed:
+    """A person said no."""
+
+    approval: Approval
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """A person said yes, and it was not yet used."""
+
+    approval: Approval
+
+
+Standing = Unanswered | Waiting | Vetoed | Approved
+
+
+async def standing(unit: Unit, session: str, tool: str, arguments_hash: str, now: int) -> Standing:
+    """How the question about this exact call stands in this session."""
+    asked = await unit.approvals.about(session, tool, arguments_hash)
+    for approval in asked:
+        if approval.state == "denied":
+            return Vetoed(approval)
+    for approval in asked:
+        match approval.state_at(now):
+            case "approved":
+                return Approved(approval)
+            case "pending":
+                return Waiting(approval)
+            case _:
+                continue
+    return Unanswered()
+
+
+async def broken_binding(unit: Unit, approval: Approval, wanted: Approval) -> str | None:
+    """What no longer is as it was when the person answered, in words; None when all is."""
+    for name in ("chain", "session", "root", "credential", "tool", "fingerprint", "server", "server_fingerprint"):
+        if getattr(approval, name) != getattr(wanted, name):
+            return f"the {name.replace('_', ' ')} changed"
+    if approval.arguments != wanted.arguments:
+        return "the arguments changed"
+    if await unit.calls.wrote_since(approval.root, approval.references, approval.asked_event):
+        return "a record that it refers to was written to since"
+    return None
+
+
+async def void(unit: Unit, approval: Approval, why: str) -> int:
+    """Let an approval die; the event's index."""
+    await unit.approvals.move(replace(approval, state="void", void_because=why), approval.state)
+    return await unit.log.append(_event(Kind.APPROVAL_VOID, approval, approval.agent, ("approval.void",)))
+
+
+async def use(unit: Unit, approval: Approval) -> bool:
+    """Spend an approval: one conditional update; False when somebody else spent it first."""
+    used = await unit.approvals.move(replace(approval, state="used"), "approved")
+    if used:
+        await unit.log.append(_event(Kind.APPROVAL_USED, approval, approval.agent, ()))
+    return used
+
+
+async def answer(deps: Deps, caller: PersonCaller, approval_id: str, request: Json) -> Approval:
+    """A person's yes or no. Raises ``Forbidden``, ``AlreadyAnswered``, ``ScopeNotOffered``, ``NotFound``."""
+    wish = _wish(request)
+    now = deps.clock.now()
+    async with deps.store.unit(deps.org) as unit:
+        approval = await unit.approvals.get(approval_id)
+        if approval is None:
+            raise NotFound(f"there is no approval {approval_id}")
+        await _may_answer(unit, caller, approval)
+        state = approval.state_at(now)
+        if state != "pending":
+            raise AlreadyAnswered(f"it is {state}")
+        if wish.scope is not None and wish.scope != ("once" if approval.kind == "call" else "session"):
+            raise ScopeNotOffered(f"an approval of a {approval.kind} is not for {wish.scope!r}")
+        yes = wish.answer == "approve"
+        new: ApprovalState = "approved" if yes else "denied"
+        answered = replace(
+            approval, state=new, answered_by=caller.person.id, answered_at=now, expires_at=now + LIFE, note=wish.note
+        )
+        if not await unit.approvals.move(answered, "pending"):
+            raise AlreadyAnswered
+        kind = Kind.APPROVED if yes else Kind.APPROVAL_DENIED
+        draft = _event(kind, approval, caller.person.id, ())
+        await unit.log.append(replace(draft, private={"/note": wish.note}) if wish.note else draft)
+    return answered
+
+
+async def show(deps: Deps, caller: PersonCaller, approval_id: str) -> Approval:
+    """One approval, for people who may see it."""
+    async with deps.store.view(deps.org) as view:
+        approval = await view.approvals.get(approval_id)
+        if approval is None or not await _may_see(view, caller, approval):
+            raise NotFound(f"there is no approval {approval_id}")
+    return approval
+
+
+async def listing(
+    deps: Deps, caller: PersonCaller, state: ApprovalState | None, limit: int, after: str | None
+) -> tuple[Approval, ...]:
+    """Approvals that the caller may see, oldest first."""
+    now = deps.clock.now()
+    async with deps.store.view(deps.org) as view:
+        found = await view.approvals.list(state, limit, after)
+        seen = [item for item in found if await _may_see(view, caller, item)]
+    return tuple(item for item in seen if state is None or item.state_at(now) == state)
+
+
+def document(approval: Approval, now: int) -> dict[str, Json]:
+    """The Approval of INTERFACES section 4. What is shown is what is hashed, whole; ``shown`` makes hidden text visible."""
+    out: dict[str, Json] = {
+        "approval": approval.id,
+        "kind": approval.kind,
+        "state": approval.state_at(now),
+        "agent": approval.agent,
+        "chain": list(approval.chain),
+        "session": approval.session,
+        "tool": approval.tool,
+        "fingerprint": approval.fingerprint,
+        "arguments": parse(approval.arguments),
+        "arguments_hash": approval.arguments_hash,
+        "shown": reveal(approval.arguments.decode()),
+        "authority_version": approval.authority_version,
+        "asked_at": to_text(approval.asked_at),
+        "expires_at": to_text(approval.expires_at),
+    }
+    if approval.answered_by is not None:
+        out["answered_by"] = approval.answered_by
+    if approval.void_because is not None:
+        out["void_because"] = approval.void_because
+    return out
+
+
+def too_large(arguments: Json) -> Reason | None:
+    """A call that can't be shown whole can't be approved."""
+    size = len(canonical(arguments))
+    return Reason("approval.too_large", f"{size} bytes of {MAX_SHOWN}") if size > MAX_SHOWN else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    answer: str
+    scope: str | None
+    note: str | None
+
+
+def _wish(request: Json) -> _Wish:
+    if not isinstance(request, dict) or request.get("answer") not in ("approve", "deny"):
+        raise InvalidDocument('answer is "approve" or "deny"', pointer="/answer")
+    scope, note = request.get("scope"), request.get("note")
+    if set(request) - {"answer", "scope", "note"}:
+        raise InvalidDocument("an answer has the members answer, scope and note")
+    if scope not in (None, "once", "session"):
+        raise InvalidDocument('scope is "once" or "session"', pointer="/scope")
+    if note is not None and (not isinstance(note, str) or len(note) > 2_000):
+        raise InvalidDocument("a note is text of at most 2,000 characters", pointer="/note")
+    return _Wish(request["answer"], scope, note)
+
+
+async def _may_see(unit: Unit, caller: PersonCaller, approval: Approval) -> bool:
+    if caller.person.has("approver", "auditor", "administrator"):
+        return True
+    agent = await unit.nouns.get(Agent, approval.agent)
+    return caller.person.state == "active" and agent is not None and agent.owner == caller.person.id
+
+
+async def _may_answer(unit: Unit, caller: PersonCaller, approval: Approval) -> None:
+    if not caller.person.has("approver"):
+        raise Forbidden("answering needs the role approver")
+    agent = await unit.nouns.get(Agent, approval.agent)
+    if agent is not None and agent.owner == caller.person.id:
+        people = await unit.nouns.all(Person)
+        if any(person.has("approver") and person.id != caller.person.id for person in people):
+            raise Forbidden("four eyes: the agent's owner may not answer while another approver is active")
+
+
+def _event(kind: Kind, approval: Approval, actor: str, codes: tuple[str, ...]) -> EventDraft:
+    return EventDraft(
+        kind=kind,
+        actor=actor,
+        subject=approval.chain[0],
+        agent=approval.agent,
+        chain=approval.chain,
+        session=approval.session,
+        tool=approval.tool,
+        fingerprint=approval.fingerprint,
+        authority=approval.authority_version,
+        codes=codes,
+        about=approval.id,
+    )

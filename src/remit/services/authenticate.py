@@ -1,0 +1,104 @@
+"""Step 1 of a tool call: who is calling? Checkers stand in a row, and each gives one of three answers.
+
+None: not mine, ask the next. A ``Caller``: mine, and good. ``Unauthenticated``: mine, and bad, and nobody else is asked,
+so a forged credential never slides on to be read as another kind. OAuth access tokens will be one more checker.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias, assert_never
+
+from remit.core.credentials import Caller, HostCaller, Key, PersonCaller, SessionCaller
+from remit.core.errors import Forbidden, Unauthenticated
+from remit.core.people import Person
+from remit.core.times import MINUTE
+from remit.services.deps import Deps
+from remit.services.sessions import standing_session
+from remit.tokens import apikeys
+
+Checker: TypeAlias = Callable[[Deps, str], Awaitable[Caller | None]]
+
+# A key's last use is for people to read; writing it on every request would be a write per read.
+_USE_STEP: Final = MINUTE
+
+
+async def authenticate(deps: Deps, authorization: str | None) -> Caller:
+    """The caller behind an ``Authorization`` header value. Raises ``Unauthenticated``."""
+    scheme, _, credential = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not credential:
+        raise Unauthenticated("no bearer credential was sent")
+    for checker in CHECKERS:
+        caller = await checker(deps, credential)
+        if caller is not None:
+            return caller
+    raise Unauthenticated("this credential is of no kind that Remit issues")
+
+
+async def by_key(deps: Deps, credential: str) -> Caller | None:
+    """Keys: ``remit_<kind>_…``."""
+    read = apikeys.read(credential)
+    if read is None:
+        return None
+    now = deps.clock.now()
+    async with deps.store.view(deps.org) as view:
+        key = await view.nouns.get(Key, read.key_id)
+        person = await view.nouns.get(Person, key.person) if key and key.person else None
+        used = await view.key_use.last(read.key_id)
+    if key is None or key.purpose != read.purpose or not apikeys.matches(read, key.digest):
+        raise Unauthenticated("this key is unknown")
+    if not key.live(now):
+        raise Unauthenticated("this key is expired or revoked", hint="Ask the agent's owner for a new key.")
+    if used is None or now - used >= _USE_STEP:
+        async with deps.store.unit(deps.org) as unit:
+            await unit.key_use.touch(key.id, now)
+    return await _caller(deps, key, person)
+
+
+async def by_session_token(deps: Deps, credential: str) -> Caller | None:
+    """Session tokens: ES256 JWTs that this Remit signed. Whether the session still lives is step 2."""
+    claims = deps.tokens.check(credential, deps.clock.now())
+    if claims is None:
+        return None
+    if claims.org != deps.org:
+        raise Unauthenticated("this token is of another organization")
+    return SessionCaller(
+        org=claims.org, key=claims.client_id, agent=claims.actor or claims.subject, session=claims.session
+    )
+
+
+CHECKERS: Final[tuple[Checker, ...]] = (by_key, by_session_token)
+
+
+def as_person(caller: Caller) -> PersonCaller:
+    """The caller, if it is a person. An agent's credential never is."""
+    if not isinstance(caller, PersonCaller):
+        raise Forbidden("this is for a signed-in person, not for an agent's credential")
+    return caller
+
+
+def as_host(caller: Caller) -> HostCaller:
+    """The caller, if it holds a host key."""
+    if not isinstance(caller, HostCaller):
+        raise Forbidden("this needs a host key; a session token can't start, name or change a session")
+    return caller
+
+
+def as_session(caller: Caller) -> SessionCaller:
+    """The caller, if it may call tools."""
+    if not isinstance(caller, SessionCaller):
+        raise Forbidden("this needs a session token; a host key does not call tools")
+    return caller
+
+
+async def _caller(deps: Deps, key: Key, person: Person | None) -> Caller:
+    match key.purpose:
+        case "person":
+            if person is None or person.state != "active":
+                raise Unauthenticated("the person behind this key is not active")
+            return PersonCaller(org=key.org, key=key.id, person=person)
+        case "host":
+            return HostCaller(org=key.org, key=key.id, agent=key.agent or "")
+        case "session":
+            session = await standing_session(deps, key)
+            return SessionCaller(org=key.org, key=key.id, agent=session.agent, session=session.id, standing=True)
+        case _ as unreachable:
+            assert_never(unreachable)

@@ -1,0 +1,200 @@
+"""Authority: everything in the registry that a decision reads, compiled once per registry change.
+
+A decision must not re-read and re-parse the registry per call, nor use an old one. So ``AuthorityCache`` keeps one
+immutable ``Authority`` with the epoch it was made from, and each unit of work asks for the epoch first (one row): a
+revocation that was committed anywhere is seen by the next decision everywhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from remit.core.agents import Agent
+from remit.core.canonical import Json, canonical, digest
+from remit.core.credentials import Key
+from remit.core.errors import InvalidDocument, InvalidPolicy
+from remit.core.grants import Grant
+from remit.core.people import Person
+from remit.core.policies import PolicyRevision
+from remit.core.ports import Unit
+from remit.core.servers import Server
+from remit.core.tools import Definition, Tool, ToolReview, definition_id
+from remit.guards.json_in import parse
+from remit.guards.shape import ArgumentShape
+from remit.policy.engine import Engine
+from remit.policy.terms import PolicySource, ToolFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewedTool:
+    """A tool with its pinned definition, its review, and what was compiled from them."""
+
+    tool: Tool
+    server: Server
+    body: bytes
+    review: ToolReview
+    shape: ArgumentShape
+    facts: ToolFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """The registry as one epoch has it. ``engine`` is None, and ``fault`` says why, when policy can't be compiled."""
+
+    epoch: int
+    agents: Mapping[str, Agent]
+    people: Mapping[str, Person]
+    servers: Mapping[str, Server]
+    keys: Mapping[str, Key]
+    tools: Mapping[str, ReviewedTool]
+    aliases: Mapping[str, str]  # flat MCP name to reference
+    grants: Mapping[str, tuple[Grant, ...]]
+    engine: Engine | None
+    fault: str
+    policy_version: str
+    _versions: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+    def grants_reaching(self, member: str, tool: Tool, now: int) -> tuple[Grant, ...]:
+        """Live grants of one chain member that cover ``tool``, by id."""
+        return tuple(grant for grant in self.grants.get(member, ()) if grant.live(now) and grant.reaches(tool))
+
+    def bounded(self, chain: Sequence[str]) -> tuple[str, ...]:
+        """The members of a chain that need a grant: every agent, and a person whom any grant ever named.
+
+        INVARIANT: also one that is revoked or expired. Otherwise taking a person's last grant away would free them.
+        """
+        return tuple(member for member in chain if member not in self.people or member in self.grants)
+
+    def reached(self, chain: Sequence[str], known: ReviewedTool, now: int) -> bool:
+        """Whether every bounded member of the chain holds a grant for the tool; an empty chain reaches nothing."""
+        bounded = self.bounded(chain)
+        return bool(bounded) and all(self.grants_reaching(member, known.tool, now) for member in bounded)
+
+    def listed(self, chain: Sequence[str], now: int) -> tuple[ReviewedTool, ...]:
+        """The tools that this chain may be shown, by reference: granted, approved, and on a server that is as agreed."""
+        return tuple(
+            known
+            for _, known in sorted(self.tools.items())
+            if known.tool.state == "approved"
+            and known.server.state == "active"
+            and not known.server.quarantined
+            and self.reached(chain, known, now)
+        )
+
+    def version(self, chain: tuple[str, ...]) -> str:
+        """``authority_version``: the chain's grants, the reviews and fingerprints they reach, the members' state."""
+        known = self._versions.get(chain)
+        if known is None:
+            known = self._versions[chain] = digest(canonical(self._facts(chain)))
+        return known
+
+    def _facts(self, chain: tuple[str, ...]) -> Json:
+        grants = [grant for member in chain for grant in self.grants.get(member, ())]
+        reached = [
+            [known.tool.ref, known.tool.pinned, known.tool.review]
+            for _, known in sorted(self.tools.items())
+            if any(grant.reaches(known.tool) for grant in grants)
+        ]
+        return {
+            "members": [[member, self._member_state(member)] for member in chain],
+            "grants": [[grant.id, grant.state, grant.expires] for grant in grants],
+            "tools": reached,
+        }
+
+    def _member_state(self, member: str) -> str:
+        agent, person = self.agents.get(member), self.people.get(member)
+        return agent.state if agent else person.state if person else "unknown"
+
+
+class AuthorityCache:
+    """The newest ``Authority`` of one org, rebuilt when the registry's epoch has moved."""
+
+    def __init__(self) -> None:
+        """Empty until first asked."""
+        self._current: Authority | None = None
+
+    async def current(self, unit: Unit) -> Authority:
+        """The authority as ``unit`` sees the registry."""
+        epoch = await unit.nouns.epoch()
+        if self._current is None or self._current.epoch != epoch:
+            self._current = await load(unit, epoch)
+        return self._current
+
+
+async def load(unit: Unit, epoch: int) -> Authority:
+    """Read and compile the registry."""
+    agents = {agent.id: agent for agent in await unit.nouns.all(Agent)}
+    people = {person.id: person for person in await unit.nouns.all(Person)}
+    servers = {server.id: server for server in await unit.nouns.all(Server)}
+    grants = await unit.nouns.all(Grant)
+    tools = await _reviewed_tools(unit, servers)
+    sources = await policy_sources(unit)
+    by_member: dict[str, tuple[Grant, ...]] = {}
+    for grant in grants:
+        member = grant.agent or grant.person or ""
+        by_member[member] = (*by_member.get(member, ()), grant)
+    engine, fault = _compile(sources, grants, tools, agents, people, servers)
+    return Authority(
+        epoch=epoch,
+        agents=agents,
+        people=people,
+        servers=servers,
+        keys={key.id: key for key in await unit.nouns.all(Key)},
+        tools=tools,
+        aliases={known.tool.alias: ref for ref, known in tools.items()},
+        grants=by_member,
+        engine=engine,
+        fault=fault,
+        policy_version=engine.policy_version if engine else digest(b""),
+    )
+
+
+async def policy_sources(unit: Unit) -> tuple[PolicySource, ...]:
+    """The operators' policies in force: those of the newest revision."""
+    revisions = await unit.nouns.all(PolicyRevision)
+    return tuple(PolicySource(name, text) for name, text in revisions[-1].sources) if revisions else ()
+
+
+async def _reviewed_tools(unit: Unit, servers: Mapping[str, Server]) -> dict[str, ReviewedTool]:
+    """Every tool that has a pin and a review. One whose pinned bytes no longer compile is left out: it is not there."""
+    reviews = {review.id: review for review in await unit.nouns.all(ToolReview)}
+    found: dict[str, ReviewedTool] = {}
+    for tool in await unit.nouns.all(Tool):
+        if tool.pinned is None or tool.review is None:
+            continue
+        definition = await unit.nouns.get(Definition, definition_id(tool.ref, tool.pinned))
+        if definition is None:
+            continue
+        body = definition.body.encode()
+        document = parse(body)
+        schema = document.get("inputSchema") if isinstance(document, Mapping) else None
+        try:
+            shape = ArgumentShape.compile(schema)
+        except InvalidDocument:
+            continue
+        review = reviews[tool.review]
+        found[tool.ref] = ReviewedTool(
+            tool=tool,
+            server=servers[tool.server],
+            body=body,
+            review=review,
+            shape=shape,
+            facts=ToolFacts.of(tool, review, schema),
+        )
+    return found
+
+
+def _compile(
+    sources: tuple[PolicySource, ...],
+    grants: tuple[Grant, ...],
+    tools: Mapping[str, ReviewedTool],
+    agents: Mapping[str, Agent],
+    people: Mapping[str, Person],
+    servers: Mapping[str, Server],
+) -> tuple[Engine | None, str]:
+    try:
+        engine = Engine.compile(
+            sources, grants, [known.facts for known in tools.values()], agents.values(), people.values(), servers.values()
+        )
+    except InvalidPolicy as error:
+        return None, error.detail
+    return engine, ""

@@ -1,0 +1,143 @@
+"""Step 6 of a tool call: is there room under every limit, and what must be held for this call?
+
+Each chain member that needs a grant is debited under one grant of its own: the first, by id, that policy found
+satisfied and that has room. What is found here is reserved in the same unit of work as the intent is written, so two
+calls at once never both take the last of a limit. Amounts are whole ten-thousandths.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from remit.core import amounts
+from remit.core.calls import Reservation
+from remit.core.canonical import Json
+from remit.core.decisions import Reason
+from remit.core.grants import Grant, Limits
+from remit.core.ports import Unit
+from remit.core.sessions import Session
+from remit.core.times import DAY, MINUTE
+from remit.core.tools import LimitReview, ToolReview
+
+CALLS: Final = "calls"
+
+
+def amounts_of(review: ToolReview, arguments: Mapping[str, Json]) -> dict[str, int] | Reason:
+    """What this call would take under each limit name, or why that can't be told."""
+    found = {CALLS: amounts.ONE}
+    for limit in review.limits:
+        amount = amounts.ONE if limit.of == "call" else _counted(limit, arguments)
+        if amount is None:
+            return Reason("budget.uncountable", f"{limit.name}", argument=limit.of)
+        found[limit.name] = amount
+    return found
+
+
+async def room(
+    unit: Unit,
+    session: Session,
+    taken: Mapping[str, int],
+    candidates: Sequence[Sequence[Grant]],
+    now: int,
+) -> tuple[Reservation, ...] | Reason:
+    """What to reserve, one grant per chain member (a row of ``candidates``) and the sealed plan; or what is full."""
+    held: list[Reservation] = []
+    for grants in candidates:
+        full: Reason | None = None
+        for grant in grants:
+            answer = await _under_grant(unit, session, grant, taken, now)
+            if not isinstance(answer, Reason):
+                held.extend(answer)
+                full = None
+                break
+            full = full or answer
+        if full is not None:
+            return full
+    plan = await _under_plan(unit, session, taken)
+    return plan if isinstance(plan, Reason) else (*held, *plan)
+
+
+async def budgets(unit: Unit, session: Session, grants: Iterable[Grant], units: Mapping[str, str], now: int) -> Json:
+    """Every limit that counts for a session, with what is spent, reserved and allowed, for people to read."""
+    lines: dict[str, Json] = {}
+    for grant in grants:
+        for limits in grant.limits:
+            for name, limit in limits.amounts.items():
+                scope, _, since = _window(session, grant, limits, now)
+                spent, reserved = (0, 0) if limits.per == "call" else await unit.counters.taken(scope, name, since)
+                lines[f"{grant.id}/{limits.per}/{name}"] = {
+                    "spent": amounts.to_text(spent),
+                    "reserved": amounts.to_text(reserved),
+                    "limit": amounts.to_text(limit),
+                    "unit": units.get(name, "calls" if name == CALLS else name),
+                }
+    return lines
+
+
+async def _under_grant(
+    unit: Unit, session: Session, grant: Grant, taken: Mapping[str, int], now: int
+) -> list[Reservation] | Reason:
+    held: list[Reservation] = []
+    for limits in grant.limits:
+        scope, bucket, since = _window(session, grant, limits, now)
+        for name, limit in limits.amounts.items():
+            amount = taken.get(name)
+            if amount is None:
+                continue
+            before = 0 if limits.per == "call" else sum(await unit.counters.taken(scope, name, since))
+            if before + amount > limit:
+                return Reason("budget.exceeded", _words(name, before, amount, limit, limits.per), rule=grant.id)
+            if limits.per != "call":
+                held.append(Reservation(grant.id, scope, name, bucket, amount))
+    return held
+
+
+async def _under_plan(unit: Unit, session: Session, taken: Mapping[str, int]) -> list[Reservation] | Reason:
+    held: list[Reservation] = []
+    if session.plan is None:
+        return held
+    scope = f"{session.root}/plan"
+    for name, amount in taken.items():
+        ceilings = [limit for limited, limit in session.plan.limits if limited == name]
+        if not ceilings:
+            continue
+        before = sum(await unit.counters.taken(scope, name, 0))
+        if before + amount > min(ceilings):
+            return Reason("budget.exceeded", _words(name, before, amount, min(ceilings), "plan"), rule="plan")
+        held.append(Reservation("plan", scope, name, 0, amount))
+    return held
+
+
+def _window(session: Session, grant: Grant, limits: Limits, now: int) -> tuple[str, int, int]:
+    """Scope, bucket to count in, and first bucket that still counts.
+
+    A day rolls by whole minutes, and a minute that is partly inside counts whole: never too little.
+    """
+    if limits.per == "day":
+        return grant.id, now // MINUTE, (now - DAY) // MINUTE
+    return f"{session.root}/{grant.id}", 0, 0
+
+
+def _words(name: str, before: int, amount: int, limit: int, per: str) -> str:
+    return (
+        f"{name}: {amounts.to_text(before)} is taken and {amounts.to_text(amount)} asked, "
+        f"of {amounts.to_text(limit)} per {per}"
+    )
+
+
+def _counted(limit: LimitReview, arguments: Mapping[str, Json]) -> int | None:
+    """The sum of what stands at the limit's pointer (``*`` for array items); None unless all of it counts."""
+    values = list(_at(arguments, limit.of.split("/")[1:]))
+    counted = [amounts.from_json(value) for value in values]
+    known = [amount for amount in counted if amount is not None]
+    return sum(known) if known and len(known) == len(values) else None
+
+
+def _at(value: Json, path: Sequence[str]) -> Iterable[Json]:
+    if not path:
+        return [value]
+    head, rest = path[0].replace("~1", "/").replace("~0", "~"), path[1:]
+    if head == "*" and isinstance(value, Sequence) and not isinstance(value, str):
+        return [found for item in value for found in _at(item, rest)]
+    if isinstance(value, Mapping) and head in value:
+        return _at(value[head], rest)
+    return []

@@ -1,0 +1,189 @@
+"""The life of a tool call, after the effect: ``close_call`` is steps 10 to 12.
+
+(10) The result is checked: it must be a CallToolResult, and credentials that Remit injected are taken out of it.
+(11) Its labels are joined into the state that the root session shares, in the same unit of work as
+(12) the outcome, which is recorded before the result is returned to anyone.
+
+An outcome that says *not done* releases what was reserved. *Unknown* stays spent, is listed, and is settled by a person.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, assert_never
+
+from remit.core.calls import Call, CallState, Outcome
+from remit.core.canonical import Json
+from remit.core.credentials import PersonCaller, SessionCaller
+from remit.core.errors import BadInput, CallClosed, InvalidDocument, NotFound
+from remit.core.events import EventDraft, Kind
+from remit.core.labels import UNTRUSTED, Labels
+from remit.core.ports import Unit
+from remit.core.sessions import FlowState, Session
+from remit.core.tools import OutputReview
+from remit.guards.json_in import as_json, parse
+from remit.guards.secrets import KnownSecrets, redact_known
+from remit.policy.flow import result_labels
+from remit.services.deps import Deps, require
+from remit.services.recorded import first_flow
+
+_BLOCKS: Final = frozenset({"text", "image", "audio", "resource", "resource_link"})
+_OPAQUE: Final = OutputReview()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What may be handed to the agent. ``altered`` says that ``result`` is not what came from upstream."""
+
+    result: Json
+    altered: bool
+    labels: Labels
+    event: int
+
+
+async def close_call(
+    deps: Deps, caller: SessionCaller, call_id: str, outcome: Outcome, secrets: KnownSecrets | None = None
+) -> Delivery:
+    """Record what became of an allowed call and hand back what may be shown.
+
+    Raises ``CallClosed`` when no call is open under this id in the caller's session, ``Unavailable`` when the outcome
+    can't be recorded: then nothing may be shown, and the call stays open until it counts as unknown.
+    """
+    result, altered, codes = _checked(outcome.result, secrets)  # (10)
+    async with deps.store.unit(deps.org) as unit:
+        call = await unit.calls.get(caller.session, call_id)
+        session = await unit.sessions.get(caller.session)
+        if call is None or session is None or call.state != "open" or session.agent != caller.agent:
+            raise CallClosed(f"no call is open under {call_id}")
+        authority = await deps.authority.current(unit)
+        known = authority.tools.get(call.tool)
+        same = known is not None and known.review.fingerprint == call.fingerprint
+        review = known.review.output if known and same else _OPAQUE
+        flow = await unit.sessions.flow(session.root) or first_flow(session)
+        labels = flow.labels.join(_labels(outcome, review, result))  # (11)
+        await unit.sessions.put_flow(replace(flow, labels=labels))
+        event = await _record(unit, session, call, outcome, result, labels, codes)  # (12)
+    return Delivery(result, altered, labels, event)
+
+
+async def give_up(unit: Unit, call: Call, session: Session | None, flow: FlowState | None) -> int:
+    """An intent whose outcome nobody will report: unknown, spent, and the session has been shown who knows what."""
+    if session is not None:
+        flow = flow or first_flow(session)
+        await unit.sessions.put_flow(replace(flow, labels=flow.labels.join(UNTRUSTED)))
+    await _settle_budgets(unit, call, spent=True)
+    await unit.calls.put(replace(call, state="unknown", reservations=()))
+    return await unit.log.append(_draft(Kind.UNKNOWN, call, session, outcome="unknown"))
+
+
+async def settle(
+    deps: Deps, caller: PersonCaller, call_id: str, session_id: str | None, *, done: bool, because: str
+) -> int:
+    """A person found out what became of an unknown call. Not done gives nothing back: what was spent stays spent.
+
+    Raises ``NotFound`` when there is no such unknown call, ``InvalidDocument`` when two sessions have one.
+    """
+    require(caller, "administrator", "auditor")
+    async with deps.store.unit(deps.org) as unit:
+        found = [
+            call
+            for call in await unit.calls.unfinished()
+            if call.state == "unknown" and call.call_id == call_id and session_id in (None, call.session)
+        ]
+        if not found:
+            raise NotFound(f"there is no unknown call {call_id}")
+        if len(found) > 1:
+            raise InvalidDocument(f"{call_id} is unknown in several sessions; name the session")
+        call = found[0]
+        session = await unit.sessions.get(call.session)
+        await unit.calls.put(replace(call, state="done" if done else "failed"))
+        draft = _draft(Kind.SETTLED, call, session, outcome="done" if done else "failed")
+        return await unit.log.append(replace(draft, actor=caller.person.id, private={"/because": because}))
+
+
+def _checked(result: Json, secrets: KnownSecrets | None) -> tuple[Json, bool, tuple[str, ...]]:
+    """The result without credentials of ours, or in place of one that has not the shape of a CallToolResult, a notice."""
+    if result is None:
+        return None, False, ()
+    if not _well_formed(result):
+        return _notice("the result was withheld: it is not a tool result"), True, ("result.malformed",)
+    if secrets is not None:
+        clean, count = redact_known(as_json(result), secrets)
+        if count:
+            try:
+                return parse(clean), True, ("result.redacted",)
+            except BadInput:
+                return _notice("the result was withheld: it held a credential"), True, ("result.redacted",)
+    return result, False, ()
+
+
+def _well_formed(result: Json) -> bool:
+    if not isinstance(result, Mapping) or not isinstance(result.get("isError", False), bool):
+        return False
+    content = result.get("content")
+    return isinstance(content, list) and all(
+        isinstance(block, Mapping) and block.get("type") in _BLOCKS for block in content
+    )
+
+
+def _notice(text: str) -> Json:
+    return {"isError": True, "content": [{"type": "text", "text": f"Remit: {text}."}]}
+
+
+def _labels(outcome: Outcome, review: OutputReview, result: Json) -> Labels:
+    """What was shown. A protocol error is upstream's text; nothing at all was shown when nothing was sent."""
+    if outcome.not_acted:
+        return Labels("trusted")
+    if outcome.kind != "done" or result is None:
+        return UNTRUSTED
+    return result_labels(review, result, parse)
+
+
+async def _record(
+    unit: Unit, session: Session, call: Call, outcome: Outcome, result: Json, labels: Labels, codes: tuple[str, ...]
+) -> int:
+    if codes:
+        await unit.log.append(_draft(Kind.REDACTED, call, session, codes=codes))
+    match outcome.kind:
+        case "unknown":
+            await _settle_budgets(unit, call, spent=True)
+            state: CallState = "unknown"
+        case "done" | "failed":
+            await _settle_budgets(unit, call, spent=outcome.kind == "done")
+            state = outcome.kind
+        case _ as unreachable:
+            assert_never(unreachable)
+    await unit.calls.put(replace(call, state=state, reservations=()))
+    kind = Kind.UNKNOWN if state == "unknown" else Kind.OUTCOME
+    private: dict[str, Json] = {}
+    if result is not None:
+        private["/result"] = result
+    if outcome.error is not None:
+        private["/error"] = outcome.error
+    draft = _draft(kind, call, session, outcome=outcome.kind, codes=codes)
+    return await unit.log.append(replace(draft, labels=labels, private=private))
+
+
+async def _settle_budgets(unit: Unit, call: Call, *, spent: bool) -> None:
+    for item in call.reservations:
+        await unit.counters.settle(item, spent)
+
+
+def _draft(
+    kind: Kind, call: Call, session: Session | None, *, outcome: str | None = None, codes: tuple[str, ...] = ()
+) -> EventDraft:
+    chain = session.chain if session else ()
+    agent = session.agent if session else call.session
+    return EventDraft(
+        kind=kind,
+        actor=agent,
+        subject=chain[0] if chain else agent,
+        agent=agent,
+        chain=chain,
+        session=call.session,
+        call=call.call_id,
+        tool=call.tool,
+        fingerprint=call.fingerprint,
+        intent=call.intent,
+        outcome=outcome,
+        codes=codes,
+    )

@@ -1,0 +1,400 @@
+"""The life of a tool call, before the effect: ``open_call`` is steps 1 to 8, the only way to an effect.
+
+The steps are numbered as in docs/explanation/the-life-of-a-tool-call.md; this list is what an auditor reads.
+
+(1) The credential was authenticated at the door (``services/authenticate.py``); here the key behind it must still live.
+(2) The session is found; agent, owner, person, grant, tool, server and plan must all be live and as they were reviewed.
+    Hidden, ungranted and non-existent tools get one and the same answer.
+(3) The arguments must fit the *pinned* input schema.
+(4) Policy (Cedar) must allow it for every member of the chain; no policy and any error mean no.
+(5) Flow: the labels joined so far are what policy is told of the session. Rules over values are not in this version.
+(6) Budgets: every countable must have room, and is reserved together with the intent.
+(7) If a person must decide, there is an Ask; an answer counts once, for exactly this call.
+(8) The intent is recorded, durably, before any effect. If the log can't be written, the answer is no.
+
+All of it is one unit of work, so what is decided is what is recorded, also when several processes decide at once. Steps 10
+to 12 are in ``services/close.py``; step 9, forwarding, belongs to the caller. An unexpected exception is a Deny with an
+event, and ``open_call`` is the one place for that.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from remit.core.approvals import Approval
+from remit.core.calls import ProposedCall, Reservation
+from remit.core.canonical import canonical, digest
+from remit.core.credentials import SessionCaller
+from remit.core.decisions import Allow, Ask, Decision, Deny, Reason
+from remit.core.errors import InvalidDocument, RemitError, Unavailable
+from remit.core.events import EventDraft, Kind
+from remit.core.grants import Grant
+from remit.core.ids import is_call_id
+from remit.core.ports import Unit
+from remit.core.times import MINUTE, SECOND
+from remit.policy.encoding import Unencodable
+from remit.policy.terms import PolicyContext, Principal
+from remit.policy.verdicts import Answers, PolicyDenies, PolicyNeedsApproval, policy_verdict
+from remit.services import approve, budgets, recorded
+from remit.services.authority import ReviewedTool
+from remit.services.deps import Deps
+from remit.services.recorded import Facts
+
+FORWARD_WITHIN: Final = 30 * SECOND
+REPORT_WITHIN: Final = 15 * MINUTE
+_WRITING: Final = frozenset({"write", "destroy", "spend", "admin"})
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarder:
+    """Who will forward an allowed call, and how long that may take in milliseconds before it counts as unknown."""
+
+    instance: str | None = None
+    within: int = REPORT_WITHIN
+
+
+class _No(Exception):  # noqa: N818 - a refusal on its way to becoming a Deny, not an error
+    """Raised inside a step to end the decision with these reasons."""
+
+    def __init__(self, *reasons: Reason) -> None:
+        super().__init__(reasons[0].code)
+        self.reasons = reasons
+
+
+async def open_call(
+    deps: Deps, caller: SessionCaller, call: ProposedCall, forwarder: Forwarder = Forwarder()
+) -> Decision:
+    """Decide one call. An Allow carries a committed intent; whoever gets it forwards at most once and then closes it.
+
+    Raises ``CallIdReused``, and ``InvalidDocument`` for a call id that can't be one; every other trouble is a Deny.
+    """
+    if not is_call_id(call.call_id):
+        raise InvalidDocument("call_id is 1 to 64 letters, digits, dots, hyphens and underscores", pointer="/call_id")
+    try:
+        async with deps.store.unit(deps.org) as unit:
+            return await _decide(deps, unit, caller, call, forwarder)
+    except Unavailable as error:
+        log.error("decision.unavailable", cause=error.detail)
+        return recorded.bare(caller, call, Reason("log.unavailable"), None, deps.clock.now())
+    except RemitError:
+        raise
+    except Exception:
+        # The one broad handler on this path: a gate that meets the unexpected closes, and leaves a trace.
+        log.exception("decision.failed", session=caller.session)
+        return await _failed(deps, caller, call)
+
+
+async def _decide(
+    deps: Deps, unit: Unit, caller: SessionCaller, call: ProposedCall, forwarder: Forwarder
+) -> Decision:
+    now = deps.clock.now()
+    authority = await deps.authority.current(unit)
+    session = await unit.sessions.get(caller.session)
+    if session is None or session.agent != caller.agent:
+        return await _bare_denial(unit, caller, call, Reason("session.not_live"), now)
+    flow = await unit.sessions.flow(session.root)
+    facts = Facts(
+        authority=authority,
+        session=session,
+        flow=flow or recorded.first_flow(session),
+        call=call,
+        arguments=canonical(call.arguments),
+        known=authority.tools.get(call.tool),
+        now=now,
+    )
+    before = await unit.calls.get(session.id, call.call_id)
+    if before is not None:
+        recorded.check_same_call(before, facts)
+        if before.state != "asked" and session.live(now):
+            return recorded.replayed(before)
+    try:
+        _live(facts)  # (1), (2)
+        known = _tool(facts)  # (2)
+        _shape(known, call)  # (3)
+        policy = _policy(facts, known, None)  # (4), (5)
+        held = await _budget(unit, facts, known, policy.grants)  # (6)
+        if policy.needs_approval:  # (7)
+            return await _with_person(deps, unit, facts, known, forwarder)
+    except _No as no:
+        return await _deny(unit, facts, no.reasons)
+    return await _intent(unit, facts, known, held, forwarder)  # (8)
+
+
+# Steps 1 and 2.
+
+
+def _live(facts: Facts) -> None:
+    """Everything that a call stands on must be live at this moment, on the whole chain."""
+    authority, session, now = facts.authority, facts.session, facts.now
+    if not session.live(now):
+        raise _No(Reason("session.not_live"))
+    key = authority.keys.get(session.key)
+    if key is None or not key.live(now):
+        raise _No(Reason("credential.revoked"))
+    for member in session.chain:
+        agent = authority.agents.get(member)
+        if agent is None:
+            person = authority.people.get(member)
+            if person is None or person.state != "active":
+                raise _No(Reason("principal.not_live"))
+            continue
+        if not agent.live(now):
+            raise _No(Reason("agent.not_live"))
+        owner = authority.people.get(agent.owner or "")
+        if owner is None or owner.state != "active":
+            raise _No(Reason("owner.not_live"))
+
+
+def _tool(facts: Facts) -> ReviewedTool:
+    """The reviewed tool, if this chain reaches it and it is what was reviewed."""
+    known, session = facts.known, facts.session
+    if known is None or known.server.state != "active" or not facts.authority.reached(session.chain, known, facts.now):
+        raise _No(Reason("tool.unknown"))
+    if known.server.quarantined:
+        raise _No(Reason("server.quarantined"))
+    if known.tool.state != "approved":
+        raise _No(Reason("tool.changed"))
+    if session.plan is not None and known.tool.ref not in session.plan.tools:
+        raise _No(Reason("plan.tool"))
+    return known
+
+
+# Step 3.
+
+
+def _shape(known: ReviewedTool, call: ProposedCall) -> None:
+    faults = known.shape.check(call.arguments)
+    if faults:
+        raise _No(*(Reason("arguments.shape", fault.text, argument=fault.pointer) for fault in faults[:5]))
+
+
+# Steps 4 and 5.
+
+
+@dataclass(frozen=True, slots=True)
+class _Permitted:
+    """Per bounded chain member the live grants that policy found satisfied; and whether a person must still say yes."""
+
+    grants: tuple[tuple[Grant, ...], ...]
+    needs_approval: bool
+
+
+def _policy(facts: Facts, known: ReviewedTool, approver: str | None) -> _Permitted:
+    """Ask policy about every bounded member of the chain: authority is the intersection. ``approver`` said yes, if set."""
+    engine = facts.authority.engine
+    if engine is None:
+        raise _No(Reason("policy.error", facts.authority.fault))
+    try:
+        arguments = engine.encode(known.tool.ref, facts.call.arguments)
+    except Unencodable as error:
+        raise _No(Reason("arguments.encoding", error.why, argument=error.pointer)) from error
+    context = PolicyContext(
+        args=arguments,
+        integrity=facts.flow.labels.integrity,
+        confidentiality=facts.flow.labels.confidentiality,
+        intents=frozenset(),
+        calls=facts.flow.calls,
+        chain=facts.session.chain,
+        now_ms=facts.now,
+    )
+    chain = [_principal(facts, member) for member in facts.authority.bounded(facts.session.chain)]
+    verdict = policy_verdict(engine, chain, known.tool.ref, context, approved_by=approver)
+    if isinstance(verdict, PolicyDenies):
+        raise _No(_denial(verdict.answers))
+    asks = isinstance(verdict, PolicyNeedsApproval)
+    answers = verdict.approved if isinstance(verdict, PolicyNeedsApproval) else verdict.answers
+    rows = tuple(
+        tuple(
+            grant
+            for grant in facts.authority.grants_reaching(principal.id, known.tool, facts.now)
+            if grant.id in answers[principal].grants
+        )
+        for principal in chain
+    )
+    if not rows or not all(rows):
+        raise _No(Reason("policy.denied"))
+    return _Permitted(rows, needs_approval=asks)
+
+
+def _principal(facts: Facts, member: str) -> Principal:
+    return Principal("Agent" if member in facts.authority.agents else "Person", member)
+
+
+def _denial(answers: Answers) -> Reason:
+    """Why policy said no: an error before anything else, else the policy that forbids, else that nothing permits."""
+    for answer in answers.values():
+        if answer.errors:
+            return Reason("policy.error", rule=next(iter(answer.policies), None))
+    for answer in answers.values():
+        if not answer.allowed and answer.policies:
+            return Reason("policy.denied", rule=answer.policies[0])
+    return Reason("policy.denied", "no condition of a grant is met")
+
+
+# Step 6.
+
+
+async def _budget(
+    unit: Unit, facts: Facts, known: ReviewedTool, grants: Sequence[Sequence[Grant]]
+) -> tuple[Reservation, ...]:
+    taken = budgets.amounts_of(known.review, facts.call.arguments)
+    if isinstance(taken, Reason):
+        raise _No(taken)
+    held = await budgets.room(unit, facts.session, taken, grants, facts.now)
+    if isinstance(held, Reason):
+        raise _No(held)
+    return held
+
+
+# Step 7.
+
+
+async def _with_person(
+    deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, forwarder: Forwarder
+) -> Decision:
+    """Use a person's yes, honour a no, or put the question."""
+    large = approve.too_large(facts.call.arguments)
+    if large is not None:
+        raise _No(large)
+    wanted = _question(deps, facts, known)
+    standing = await approve.standing(unit, facts.session.id, known.tool.ref, wanted.arguments_hash, facts.now)
+    match standing:
+        case approve.Vetoed():
+            raise _No(Reason("approval.denied"))
+        case approve.Waiting(approval):
+            return await _ask(unit, facts, approval, approval.asked_event)
+        case approve.Unanswered():
+            event = await unit.log.append(recorded.draft(facts, Kind.ASKED, ("approval.needed",), about=wanted.id))
+            approval = replace(wanted, asked_event=event)
+            await unit.approvals.add(approval)
+            return await _ask(unit, facts, approval, event)
+        case approve.Approved(approval):
+            return await _use(unit, facts, known, approval, wanted, forwarder)
+
+
+async def _use(
+    unit: Unit, facts: Facts, known: ReviewedTool, approval: Approval, wanted: Approval, forwarder: Forwarder
+) -> Decision:
+    """Decide again with the approval as a fact; if anything differs, the approval dies and the call is refused."""
+    broken = await approve.broken_binding(unit, approval, wanted)
+    if broken is None:
+        try:
+            policy = _policy(facts, known, approval.answered_by)
+            held = await _budget(unit, facts, known, policy.grants)
+        except _No as no:
+            broken = no.reasons[0].text
+        else:
+            if await approve.use(unit, approval):
+                return await _intent(unit, facts, known, held, forwarder, approval.id)
+            broken = "it was used by another call"
+    await approve.void(unit, approval, broken)
+    raise _No(Reason("approval.void", broken))
+
+
+def _question(deps: Deps, facts: Facts, known: ReviewedTool) -> Approval:
+    session = facts.session
+    return Approval(
+        org=session.org,
+        id=deps.new_id("apr"),
+        kind="call",
+        state="pending",
+        agent=session.agent,
+        chain=session.chain,
+        session=session.id,
+        root=session.root,
+        credential=session.key,
+        tool=known.tool.ref,
+        fingerprint=known.review.fingerprint,
+        server=known.server.id,
+        server_fingerprint=known.server.pinned,
+        arguments=facts.arguments,
+        arguments_hash=digest(facts.arguments),
+        references=recorded.references(known, facts.call.arguments, only_reviewed=True),
+        policy_version=facts.authority.policy_version,
+        authority_version=facts.authority.version(session.chain),
+        asked_at=facts.now,
+        expires_at=min(facts.now + approve.LIFE, session.expires),
+        asked_event=-1,
+    )
+
+
+async def _ask(unit: Unit, facts: Facts, approval: Approval, event: int) -> Decision:
+    reason = Reason("approval.needed", f"approval {approval.id}")
+    decision = recorded.decision(facts, Ask(approval.id, (reason,)), event, approval.expires_at)
+    decision = replace(decision, approval=approve.document(approval, facts.now))
+    await recorded.remember(unit, facts, decision, "asked", deadline=approval.expires_at, approval=approval.id)
+    return decision
+
+
+# Step 8, and every other end.
+
+
+async def _intent(
+    unit: Unit,
+    facts: Facts,
+    known: ReviewedTool,
+    held: tuple[Reservation, ...],
+    forwarder: Forwarder,
+    approval: str | None = None,
+) -> Decision:
+    """Reserve, record the intent, and only then say yes."""
+    for item in held:
+        await unit.counters.reserve(item)
+    intent = await unit.log.append(recorded.draft(facts, Kind.INTENT, (), about=approval))
+    if known.review.effect in _WRITING:
+        await unit.calls.touch(facts.session.root, intent, recorded.references(known, facts.call.arguments))
+    decision = recorded.decision(facts, Allow(intent), intent, facts.now + FORWARD_WITHIN)
+    decision = replace(decision, idempotency_key=recorded.idempotency_key(known, facts.call.arguments))
+    await unit.sessions.put_flow(replace(facts.flow, calls=facts.flow.calls + 1))
+    await recorded.remember(
+        unit,
+        facts,
+        decision,
+        "open",
+        deadline=facts.now + forwarder.within,
+        intent=intent,
+        instance=forwarder.instance,
+        held=held,
+        approval=approval,
+    )
+    return decision
+
+
+async def _deny(unit: Unit, facts: Facts, reasons: tuple[Reason, ...]) -> Decision:
+    event = await unit.log.append(recorded.draft(facts, Kind.DENIED, tuple(dict.fromkeys(reason.code for reason in reasons))))
+    decision = recorded.decision(facts, Deny(reasons), event, facts.now)
+    await unit.sessions.put_flow(replace(facts.flow, denials=facts.flow.denials + 1))
+    await recorded.remember(unit, facts, decision, "denied", deadline=facts.now)
+    return decision
+
+
+async def _failed(deps: Deps, caller: SessionCaller, call: ProposedCall) -> Decision:
+    """A Deny for our own fault, with an event if the log still takes one."""
+    now = deps.clock.now()
+    try:
+        async with deps.store.unit(deps.org) as unit:
+            return await _bare_denial(unit, caller, call, Reason("internal.error"), now)
+    except Unavailable:
+        return recorded.bare(caller, call, Reason("log.unavailable"), None, now)
+
+
+async def _bare_denial(unit: Unit, caller: SessionCaller, call: ProposedCall, reason: Reason, now: int) -> Decision:
+    """A Deny, recorded, where there is no session or no sound decision to speak of."""
+    event = await unit.log.append(
+        EventDraft(
+            kind=Kind.DENIED,
+            actor=caller.agent,
+            subject=caller.agent,
+            agent=caller.agent,
+            session=caller.session,
+            call=call.call_id,
+            decision="deny",
+            codes=(reason.code,),
+            private={"/tool": call.tool, "/arguments": call.arguments},
+        )
+    )
+    return recorded.bare(caller, call, reason, event, now)

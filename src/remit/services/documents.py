@@ -1,0 +1,338 @@
+"""Come in here for how people, agents, servers and grants are written in files and answers, and read back.
+
+Pure functions both ways: ``read_*`` takes a parsed document (JSON or safe YAML) and the members that only Remit sets;
+``*_document`` gives the form of INTERFACES section 7, with those members added. What one side writes, the other reads
+back as the same noun. Names are looked up in a ``Directory``, a picture of who and what there is; documents carry the
+names that people use, nouns the ids. Tool reviews have a file of their own, ``review_document.py``.
+"""
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar, cast
+from urllib.parse import urlsplit
+
+from remit.core import amounts
+from remit.core.agents import Agent, AgentMode
+from remit.core.canonical import Json
+from remit.core.errors import InvalidDocument
+from remit.core.grants import Grant, Limits, NamedTool, Per, ToolsByEffect, ToolSelector
+from remit.core.people import Person, Role
+from remit.core.ports import Unit
+from remit.core.servers import CallerTransport, HttpTransport, Server, StdioTransport, Transport
+from remit.core.times import from_text, to_text
+from remit.core.tools import Effect
+from remit.guards.documents import check_document
+
+Document = Mapping[str, Json]
+CALLS: Final = "calls"
+_HEAD: Final[dict[str, Json]] = {"apiVersion": "remit/v1"}
+
+
+class _Named(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+
+
+N = TypeVar("N", bound=_Named)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """People, agents and servers by id, retired ones included: they still have to be named in old documents."""
+
+    people: Mapping[str, Person]
+    agents: Mapping[str, Agent]
+    servers: Mapping[str, Server]
+
+    def person(self, named: str, pointer: str) -> Person:
+        """The person with this e-mail address or id; else ``InvalidDocument`` at ``pointer``."""
+        found = self.people.get(named) or next((one for one in self.people.values() if one.email == named), None)
+        if found is None:
+            raise InvalidDocument(f"there is no person {named!r}", pointer=pointer)
+        return found
+
+    def agent(self, named: str, pointer: str) -> Agent:
+        """The agent with this name or id; else ``InvalidDocument`` at ``pointer``."""
+        return _lookup(self.agents, named, "agent", pointer)
+
+    def server(self, named: str, pointer: str) -> Server:
+        """The server with this name or id; else ``InvalidDocument`` at ``pointer``."""
+        return _lookup(self.servers, named, "server", pointer)
+
+
+async def directory(unit: Unit) -> Directory:
+    """The directory as ``unit`` sees it."""
+    return Directory(
+        people={person.id: person for person in await unit.nouns.all(Person)},
+        agents={agent.id: agent for agent in await unit.nouns.all(Agent)},
+        servers={server.id: server for server in await unit.nouns.all(Server)},
+    )
+
+
+def committed(document: Document) -> dict[str, Json]:
+    """A document's members as the private values of an event: each under its own pointer, so under a salt of its own."""
+    return {f"/{name}": value for name, value in document.items() if name not in ("kind", "apiVersion")}
+
+
+# People
+
+
+def read_person(document: Document, *, org: str, id: str, created: int) -> Person:
+    """A new, active person. Raises ``InvalidDocument``."""
+    check_document("Person", document)
+    return Person(
+        org=org,
+        id=id,
+        email=str(document["email"]),
+        name=str(document["name"]),
+        roles=tuple(cast("Role", role) for role in texts(document["roles"])),
+        state="active",
+        created=created,
+    )
+
+
+def person_document(person: Person) -> dict[str, Json]:
+    """The person as people read it."""
+    return {
+        "kind": "Person",
+        **_HEAD,
+        "id": person.id,
+        "email": person.email,
+        "name": person.name,
+        "roles": list(person.roles),
+        "state": person.state,
+        "created_at": to_text(person.created),
+    }
+
+
+# Agents
+
+
+def read_agent(document: Document, known: Directory, *, org: str, id: str, created: int) -> Agent:
+    """A draft. The owner must exist; what else is missing, activation will ask for. Raises ``InvalidDocument``."""
+    check_document("Agent", document)
+    owner, purpose = document.get("owner"), document.get("purpose")
+    return Agent(
+        org=org,
+        id=id,
+        name=str(document["name"]),
+        owner=known.person(str(owner), "/owner").id if owner is not None else None,
+        purpose=str(purpose) if purpose is not None else None,
+        mode=cast("AgentMode", document.get("mode", "delegated")),
+        state="draft",
+        expires=_time(document, "expires"),
+        review_by=_time(document, "review_by"),
+        created=created,
+    )
+
+
+def agent_document(agent: Agent, known: Directory) -> dict[str, Json]:
+    """The agent as people read it; members that it lacks are left out."""
+    owner = known.people.get(agent.owner) if agent.owner else None
+    optional: dict[str, Json] = {
+        "owner": owner.email if owner else None,
+        "purpose": agent.purpose,
+        "expires": to_text(agent.expires) if agent.expires is not None else None,
+        "review_by": to_text(agent.review_by) if agent.review_by is not None else None,
+    }
+    return {
+        "kind": "Agent",
+        **_HEAD,
+        "id": agent.id,
+        "name": agent.name,
+        "mode": agent.mode,
+        "state": agent.state,
+        **{name: value for name, value in optional.items() if value is not None},
+        "created_at": to_text(agent.created),
+    }
+
+
+# Servers
+
+
+def read_server(document: Document, *, org: str, id: str, created: int) -> Server:
+    """A new server. Raises ``InvalidDocument``, also for a command that is no absolute path, or a URL with a user."""
+    check_document("Server", document)
+    return Server(
+        org=org,
+        id=id,
+        name=str(document["name"]),
+        transport=_transport(document),
+        shared=document.get("shared") is True,
+        operator=str(document.get("operator", "")),
+        clearance=tuple(texts(document.get("clearance", ()))),
+        allow_elicitation=document.get("allow_elicitation") is True,
+        allow_sampling=document.get("allow_sampling") is True,
+        created=created,
+    )
+
+
+def server_document(server: Server) -> dict[str, Json]:
+    """The server as people read it: where its secrets go, never what they are."""
+    out: dict[str, Json] = {"kind": "Server", **_HEAD, "id": server.id, "name": server.name}
+    match server.transport:
+        case HttpTransport(url):
+            out["url"] = url
+        case StdioTransport(command, args, env):
+            out["stdio"] = {"command": command, "args": list(args), "env": dict(env)}
+        case CallerTransport():
+            out["caller"] = True
+    out |= {
+        "shared": server.shared,
+        "operator": server.operator,
+        "clearance": list(server.clearance),
+        "allow_elicitation": server.allow_elicitation,
+        "allow_sampling": server.allow_sampling,
+        "secrets": [f"{secret.place}:{secret.name}" for secret in server.secrets],
+        "state": "quarantined" if server.state == "active" and server.quarantined else server.state,
+        "created_at": to_text(server.created),
+    }
+    out |= {name: value for name, value in (("pinned", server.pinned), ("seen", server.seen)) if value is not None}
+    return out
+
+
+def _transport(document: Document) -> Transport:
+    stdio = document.get("stdio")
+    if isinstance(stdio, Mapping):
+        command = str(stdio["command"])
+        if not posixpath.isabs(command) or "\x00" in command:
+            raise InvalidDocument("the command must be the absolute path of a program", pointer="/stdio/command")
+        env = stdio.get("env", {})
+        pairs = tuple((name, str(value)) for name, value in env.items()) if isinstance(env, Mapping) else ()
+        return StdioTransport(command, tuple(texts(stdio.get("args", ()))), pairs)
+    if "url" in document:
+        return HttpTransport(_url(str(document["url"])))
+    return CallerTransport()
+
+
+def _url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise InvalidDocument(f"{url!r} is no URL", pointer="/url") from error
+    # RFC 3986 section 3.2.1: a user part in a URL is shown, logged and sent on; credentials are stored as secrets.
+    if not good or "@" in parts.netloc or parts.fragment:
+        raise InvalidDocument("a server URL is http or https, without user, password and fragment", pointer="/url")
+    return url
+
+
+# Grants
+
+
+def read_grant(
+    document: Document, known: Directory, effects: Mapping[str, Effect], *, org: str, id: str, created: int
+) -> Grant:
+    """A new grant. ``effects`` are those of the approved tools by reference; a tool not among them is refused.
+
+    Raises ``InvalidDocument``.
+    """
+    check_document("Grant", document)
+    agent, person, when = document.get("agent"), document.get("person"), document.get("when")
+    return Grant(
+        org=org,
+        id=id,
+        agent=known.agent(str(agent), "/agent").id if agent is not None else None,
+        person=known.person(str(person), "/person").id if person is not None else None,
+        tools=tuple(
+            _selector(item, known, effects, f"/tools/{position}")
+            for position, item in enumerate(items(document["tools"]))
+        ),
+        when=str(when) if when is not None else None,
+        limits=_limits(document.get("limits")),
+        expires=from_text(str(document["expires"]), "/expires"),
+        state="active",
+        created=created,
+    )
+
+
+def grant_document(grant: Grant, known: Directory) -> dict[str, Json]:
+    """The grant as people read it, with its id, by which it is revoked."""
+    out: dict[str, Json] = {"kind": "Grant", **_HEAD, "id": grant.id}
+    if grant.agent is not None:
+        out["agent"] = known.agents[grant.agent].name
+    if grant.person is not None:
+        out["person"] = known.people[grant.person].email
+    out["tools"] = [_selector_document(selector, known) for selector in grant.tools]
+    if grant.when is not None:
+        out["when"] = grant.when
+    if grant.limits:
+        out["limits"] = [
+            {"per": limits.per, **{name: _amount(name, amount) for name, amount in limits.amounts.items()}}
+            for limits in grant.limits
+        ]
+    return out | {
+        "expires": to_text(grant.expires),
+        "state": grant.state,
+        "created_at": to_text(grant.created),
+    }
+
+
+def _selector(item: Json, known: Directory, effects: Mapping[str, Effect], pointer: str) -> ToolSelector:
+    if isinstance(item, Mapping):
+        server = known.server(str(item["server"]), f"{pointer}/server")
+        wanted = tuple(cast("Effect", effect) for effect in texts(item["effects"]))
+        return ToolsByEffect(server.id, wanted, item.get("future") is True)
+    ref = str(item)
+    if ref not in effects:
+        raise InvalidDocument(
+            f"{ref} is no approved tool", hint="`remit tool list` shows each tool's state.", pointer=pointer
+        )
+    return NamedTool(ref, effects[ref])
+
+
+def _selector_document(selector: ToolSelector, known: Directory) -> Json:
+    if isinstance(selector, NamedTool):
+        return selector.ref
+    out: dict[str, Json] = {"server": known.servers[selector.server].name, "effects": list(selector.effects)}
+    return out | {"future": True} if selector.future else out
+
+
+def _limits(value: Json) -> tuple[Limits, ...]:
+    if value is None:
+        return ()
+    one = isinstance(value, Mapping)
+    return tuple(
+        _limit_map(item, "/limits" if one else f"/limits/{position}")
+        for position, item in enumerate([value] if one else items(value))
+        if isinstance(item, Mapping)
+    )
+
+
+def _limit_map(item: Mapping[str, Json], pointer: str) -> Limits:
+    found = {name: amounts.ceiling(value, f"{pointer}/{name}") for name, value in item.items() if name != "per"}
+    if found.get(CALLS, 0) % amounts.ONE:
+        raise InvalidDocument("calls are counted whole", pointer=f"{pointer}/{CALLS}")
+    return Limits(cast("Per", item["per"]), found)
+
+
+def _amount(name: str, amount: int) -> Json:
+    return amount // amounts.ONE if name == CALLS else amounts.to_text(amount)
+
+
+# Shared
+
+
+def items(value: Json) -> Sequence[Json]:
+    """A list's items. The schema was checked before, so anything else is nothing."""
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
+
+
+def texts(value: Json) -> list[str]:
+    """A list's items as text."""
+    return [str(item) for item in items(value)]
+
+
+def _time(document: Document, member: str) -> int | None:
+    value = document.get(member)
+    return from_text(str(value), f"/{member}") if value is not None else None
+
+
+def _lookup(table: Mapping[str, N], named: str, what: str, pointer: str) -> N:
+    found = table.get(named) or next((one for one in table.values() if one.name == named), None)
+    if found is None:
+        raise InvalidDocument(f"there is no {what} {named!r}", pointer=pointer)
+    return found

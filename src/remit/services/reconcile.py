@@ -1,0 +1,47 @@
+"""Intents without an outcome: found at start and while running, marked unknown, listed until a person settles them.
+
+A forwarding process that died can't report any more. Each process holds a lock under its instance name for as long as
+it lives, so ``alive`` can tell; a caller that forwards by itself has until its deadline.
+"""
+
+from collections.abc import Callable
+
+from remit.core.calls import Call
+from remit.core.credentials import PersonCaller
+from remit.core.errors import WrongState
+from remit.services.close import give_up
+from remit.services.deps import Deps, require
+
+
+async def sweep(deps: Deps, alive: Callable[[str], bool]) -> tuple[Call, ...]:
+    """Mark as unknown every open call that nobody will report on; all unknown calls are returned."""
+    now = deps.clock.now()
+    async with deps.store.view(deps.org) as view:
+        waiting = await view.calls.unfinished()
+    lost = [call for call in waiting if call.state == "open" and _lost(call, now, alive)]
+    for call in lost:
+        async with deps.store.unit(deps.org) as unit:
+            again = await unit.calls.get(call.session, call.call_id)
+            if again is not None and again.state == "open":
+                session = await unit.sessions.get(call.session)
+                await give_up(unit, again, session, await unit.sessions.flow(call.root))
+    async with deps.store.view(deps.org) as view:
+        return tuple(call for call in await view.calls.unfinished() if call.state == "unknown")
+
+
+async def unknown(deps: Deps, caller: PersonCaller) -> tuple[Call, ...]:
+    """Every call whose effect nobody knows."""
+    require(caller, "administrator", "auditor")
+    async with deps.store.view(deps.org) as view:
+        return tuple(call for call in await view.calls.unfinished() if call.state == "unknown")
+
+
+def check_settles(word: str) -> bool:
+    """Whether a person's finding is *done*; raises ``WrongState`` for any other word than done and failed."""
+    if word not in ("done", "failed"):
+        raise WrongState("an unknown call is settled as done or failed")
+    return word == "done"
+
+
+def _lost(call: Call, now: int, alive: Callable[[str], bool]) -> bool:
+    return now >= call.deadline or (call.instance is not None and not alive(call.instance))

@@ -1,0 +1,217 @@
+"""How a decision is written down: its facts, its event, its answer, and the same answer given again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from remit.core.calls import Call, CallState, ProposedCall, Reservation
+from remit.core.canonical import Json, canonical, digest
+from remit.core.credentials import SessionCaller
+from remit.core.decisions import REASONS, Allow, Ask, Decision, Deny, Reason, Verdict
+from remit.core.errors import CallIdReused
+from remit.core.events import EventDraft, Kind
+from remit.core.labels import UNTRUSTED
+from remit.core.ports import Unit
+from remit.core.sessions import FlowState, Session
+from remit.core.times import to_text
+from remit.guards.json_in import as_json, parse
+from remit.policy.flow import leaves
+from remit.services.authority import Authority, ReviewedTool
+
+_MAX_REFERENCES: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a call while it is decided. ``arguments`` are its canonical bytes."""
+
+    authority: Authority
+    session: Session
+    flow: FlowState
+    call: ProposedCall
+    arguments: bytes
+    known: ReviewedTool | None
+    now: int
+
+    @property
+    def subject(self) -> str:
+        """The person whose data this is: whom the work is for, else the agent's owner."""
+        agent = self.authority.agents.get(self.session.agent)
+        return self.session.principal or (agent.owner if agent else None) or self.session.agent
+
+
+def draft(facts: Facts, kind: Kind, codes: tuple[str, ...], about: str | None = None) -> EventDraft:
+    """The event of a decision. A tool that nobody reviewed is caller's text, so its name is only committed to."""
+    known, session = facts.known, facts.session
+    private: dict[str, Json] = {"/arguments": facts.call.arguments}
+    if known is None:
+        private["/tool"] = facts.call.tool
+    return EventDraft(
+        kind=kind,
+        actor=session.agent,
+        subject=facts.subject,
+        agent=session.agent,
+        chain=session.chain,
+        session=session.id,
+        call=facts.call.call_id,
+        tool=known.tool.ref if known else None,
+        fingerprint=known.review.fingerprint if known else None,
+        policy=facts.authority.policy_version,
+        authority=facts.authority.version(session.chain),
+        decision={Kind.INTENT: "allow", Kind.ASKED: "ask"}.get(kind, "deny"),
+        codes=codes,
+        labels=facts.flow.labels,
+        about=about,
+        private=private,
+    )
+
+
+def decision(facts: Facts, verdict: Verdict, event: int, expires: int) -> Decision:
+    """The answer for one verdict. What the chain does not reach has no fingerprint: it looks as if it were not there."""
+    hidden = isinstance(verdict, Deny) and any(reason.code == "tool.unknown" for reason in verdict.reasons)
+    return Decision(
+        verdict=verdict,
+        session=facts.session.id,
+        call_id=facts.call.call_id,
+        tool=facts.call.tool,
+        fingerprint=facts.known.review.fingerprint if facts.known and not hidden else None,
+        arguments_hash=digest(facts.arguments),
+        policy_version=facts.authority.policy_version,
+        authority_version=facts.authority.version(facts.session.chain),
+        event=event,
+        expires_at=to_text(expires),
+    )
+
+
+async def remember(
+    unit: Unit,
+    facts: Facts,
+    answer: Decision,
+    state: CallState,
+    *,
+    deadline: int,
+    intent: int | None = None,
+    instance: str | None = None,
+    held: tuple[Reservation, ...] = (),
+    approval: str | None = None,
+) -> None:
+    """Keep the answer under its call id, so that the same question gets the same answer and no second intent."""
+    await unit.calls.put(
+        Call(
+            org=facts.session.org,
+            session=facts.session.id,
+            call_id=facts.call.call_id,
+            root=facts.session.root,
+            tool=facts.call.tool,
+            fingerprint=answer.fingerprint,
+            arguments_hash=answer.arguments_hash,
+            state=state,
+            answer=as_json(answer.document()),
+            intent=intent,
+            instance=instance,
+            deadline=deadline,
+            reservations=held,
+            approval=approval,
+        )
+    )
+
+
+def check_same_call(before: Call, facts: Facts) -> None:
+    """Raise ``CallIdReused`` when this call id already stands for another tool or other arguments."""
+    if before.tool != facts.call.tool or before.arguments_hash != digest(facts.arguments):
+        raise CallIdReused(f"call_id {before.call_id} stands for another call")
+
+
+def replayed(before: Call) -> Decision:
+    """The answer as it was given, marked so that nobody forwards it twice."""
+    document = parse(before.answer)
+    assert isinstance(document, Mapping)  # noqa: S101 - we wrote these bytes
+    verdict = _verdict(document)
+    return Decision(
+        verdict=verdict,
+        session=before.session,
+        call_id=before.call_id,
+        tool=before.tool,
+        fingerprint=before.fingerprint,
+        arguments_hash=before.arguments_hash,
+        policy_version=str(document["policy_version"]),
+        authority_version=str(document["authority_version"]),
+        event=_whole(document["event"]),
+        expires_at=str(document["expires_at"]),
+        idempotency_key=_text(document["idempotency_key"]),
+        replayed=True,
+    )
+
+
+def first_flow(session: Session) -> FlowState:
+    """The state of a session that has none: as untrusted as can be."""
+    return FlowState(org=session.org, root=session.root, labels=UNTRUSTED, calls=0, denials=0)
+
+
+def references(known: ReviewedTool, arguments: Mapping[str, Json], *, only_reviewed: bool = False) -> tuple[str, ...]:
+    """The records a call may touch, as ``<server id>:<value>``: its reviewed references, or every scalar it carries."""
+    reviewed = {pointer for pointer, review in known.review.arguments.items() if review.role == "reference"}
+    found = [
+        f"{known.server.id}:{leaf.value}"
+        for leaf in leaves(arguments, _MAX_REFERENCES)
+        if leaf.value is not None and not isinstance(leaf.value, bool)
+        if not only_reviewed or _general(leaf.pointer) in reviewed
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def idempotency_key(known: ReviewedTool, arguments: Mapping[str, Json]) -> str | None:
+    """The value of the argument that the review names as the idempotency key."""
+    if known.review.idempotency is None:
+        return None
+    for leaf in leaves(arguments, _MAX_REFERENCES):
+        if leaf.pointer == known.review.idempotency and isinstance(leaf.value, str):
+            return leaf.value
+    return None
+
+
+def bare(caller: SessionCaller, call: ProposedCall, reason: Reason, event: int | None, now: int) -> Decision:
+    """A Deny that rests on no session; ``event`` is None only when the log can't take one."""
+    return Decision(
+        verdict=Deny((reason,)),
+        session=caller.session,
+        call_id=call.call_id,
+        tool=call.tool,
+        fingerprint=None,
+        arguments_hash=digest(canonical(call.arguments)),
+        policy_version=digest(b""),
+        authority_version=digest(b""),
+        event=event,
+        expires_at=to_text(now),
+    )
+
+
+def _verdict(document: Mapping[str, Json]) -> Verdict:
+    if document["decision"] == "allow":
+        return Allow(_whole(document["intent"]) or 0)
+    listed = document["reasons"]
+    reasons = tuple(_reason(item) for item in listed if isinstance(item, Mapping)) if isinstance(listed, list) else ()
+    if document["decision"] == "deny":
+        return Deny(reasons)
+    approval = document["approval"]
+    return Ask(str(approval["approval"]) if isinstance(approval, Mapping) else "", reasons)
+
+
+def _reason(document: Mapping[str, Json]) -> Reason:
+    code, text = str(document["code"]), str(document["text"])
+    words = REASONS[code].text
+    detail = text[len(words) + 2 :] if text != words else ""
+    return Reason(code, detail, rule=_text(document.get("rule")), argument=_text(document.get("argument")))
+
+
+def _general(pointer: str) -> str:
+    return "/".join("*" if part.isdecimal() else part for part in pointer.split("/"))
+
+
+def _text(value: Json) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _whole(value: Json) -> int | None:
+    return value if isinstance(value, int) else None
+

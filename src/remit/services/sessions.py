@@ -1,0 +1,348 @@
+"""Sessions: started, renewed and ended by a host; never by what the agent itself holds.
+
+A session token lives five minutes and calls tools in one session. The host renews it for longer work. A session that
+the host did not attest is untrusted from its start, and so is the one standing session of a session key.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from remit.core import amounts
+from remit.core.agents import Agent
+from remit.core.approvals import Approval
+from remit.core.canonical import Json
+from remit.core.credentials import Caller, HostCaller, Key, PersonCaller, SessionCaller
+from remit.core.errors import Forbidden, InvalidDocument, NotFound, Unauthenticated, WrongState
+from remit.core.events import EventDraft, Kind
+from remit.core.ids import split_ref
+from remit.core.labels import TRUSTED, UNTRUSTED, Labels
+from remit.core.people import Person
+from remit.core.ports import Unit
+from remit.core.sessions import FlowState, Plan, Segment, Session
+from remit.core.times import DAY, HOUR, MINUTE, duration, to_text
+from remit.guards.documents import check_document
+from remit.services.deps import Deps
+from remit.tokens.jwt import SessionClaims
+
+TOKEN_LIFE: Final = 5 * MINUTE
+DEFAULT_LIFE: Final = HOUR
+LONGEST_LIFE: Final = 30 * DAY
+MAX_DEPTH: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A session and the first token for it."""
+
+    session: Session
+    token: str
+    token_expires: int
+    labels: Labels
+
+    def document(self) -> dict[str, Json]:
+        """The answer of ``POST /v1/sessions``."""
+        return {
+            "session": self.session.id,
+            "token": self.token,
+            "token_expires_at": to_text(self.token_expires),
+            "integrity": self.labels.integrity,
+            "expires_at": to_text(self.session.expires),
+        }
+
+
+async def start(deps: Deps, host: HostCaller, request: Mapping[str, Json]) -> Started:
+    """Start a session for the host key's own agent. Raises ``InvalidDocument``, ``Forbidden``, ``WrongState``."""
+    check_document("SessionRequest", request)
+    now = deps.clock.now()
+    async with deps.store.unit(deps.org) as unit:
+        agent = await _own_agent(unit, host, str(request["agent"]), now)
+        principal = await _principal(unit, agent, request.get("principal"))
+        parent = await _parent(unit, request.get("parent"), principal, now)
+        session = _session(deps, host.key, agent, principal, parent, request, now)
+        labels = await _first_labels(unit, session, parent)
+        await unit.sessions.add(session)
+        await unit.log.append(_event(Kind.SESSION_STARTED, session, agent, labels, request))
+    token, expires = _token(deps, session, now)
+    return Started(session=session, token=token, token_expires=expires, labels=labels)
+
+
+async def renew(deps: Deps, host: HostCaller, session_id: str) -> tuple[str, int]:
+    """A fresh token for a live session that this host key's agent runs; token and its expiry."""
+    now = deps.clock.now()
+    async with deps.store.unit(deps.org) as unit:
+        session = await unit.sessions.get(session_id)
+        if session is None or session.agent != host.agent or session.standing:
+            raise NotFound(f"there is no session {session_id}")
+        if not session.live(now):
+            raise WrongState("this session has ended or expired", hint="Start a new session.")
+        await _own_agent(unit, host, session.agent, now)
+        await unit.log.append(
+            EventDraft(
+                kind=Kind.TOKEN_ISSUED,
+                actor=session.agent,
+                subject=session.chain[0],
+                agent=session.agent,
+                chain=session.chain,
+                session=session.id,
+            )
+        )
+    return _token(deps, session, now)
+
+
+async def end(deps: Deps, caller: Caller, session_id: str, reason: str) -> None:
+    """End a session and its children: its tokens die. By its host, or from within."""
+    async with deps.store.unit(deps.org) as unit:
+        session = await unit.sessions.get(session_id)
+        allowed = session is not None and (
+            (isinstance(caller, HostCaller) and caller.agent == session.agent)
+            or (isinstance(caller, SessionCaller) and caller.session == session.id)
+        )
+        if session is None or not allowed:
+            raise NotFound(f"there is no session {session_id}")
+        await stop_tree(unit, session, actor=session.agent, kind=Kind.SESSION_ENDED, reason=reason)
+
+
+async def kill(deps: Deps, caller: PersonCaller, session_id: str, reason: str) -> dict[str, Json]:
+    """Stop a session at once, with all that hangs on it. By an administrator or the agent's owner."""
+    async with deps.store.unit(deps.org) as unit:
+        session = await unit.sessions.get(session_id)
+        agent = await unit.nouns.get(Agent, session.agent) if session else None
+        if session is None or agent is None:
+            raise NotFound(f"there is no session {session_id}")
+        if not caller.person.has("administrator") and agent.owner != caller.person.id:
+            raise Forbidden("only an administrator or the agent's owner may kill its sessions")
+        return await stop_tree(unit, session, actor=caller.person.id, kind=Kind.SESSION_KILLED, reason=reason)
+
+
+async def stop_tree(unit: Unit, session: Session, *, actor: str, kind: Kind, reason: str) -> dict[str, Json]:
+    """Stop a session and every session below it; void what waits for a person. Counts, and the last event."""
+    below = {session.id}
+    family = await unit.sessions.of_root(session.root)
+    # Parents are older than their children, and ids sort by time: one pass finds the whole tree.
+    for other in family:
+        if other.parent in below:
+            below.add(other.id)
+    event = -1
+    stopped = [other for other in family if other.id in below and other.state == "active"]
+    for other in stopped:
+        await unit.sessions.replace(replace(other, state="killed" if kind == Kind.SESSION_KILLED else "ended"))
+        event = await unit.log.append(
+            EventDraft(
+                kind=kind,
+                actor=actor,
+                subject=other.chain[0],
+                agent=other.agent,
+                chain=other.chain,
+                session=other.id,
+                private={"/reason": reason} if reason else {},
+            )
+        )
+    voided = 0
+    for approval in await unit.approvals.pending_of(session.root):
+        if approval.session in below:
+            voided += await _void(unit, approval, actor)
+    counts: Json = {"sessions": len(stopped), "tokens": len(stopped), "approvals": voided, "agents": 0}
+    return {"killed": counts, "event": event if event >= 0 else None}
+
+
+async def _void(unit: Unit, approval: Approval, actor: str) -> int:
+    dead = replace(approval, state="void", void_because="the session was stopped")
+    await unit.approvals.move(dead, approval.state)
+    await unit.log.append(
+        EventDraft(
+            kind=Kind.APPROVAL_VOID,
+            actor=actor,
+            subject=approval.chain[0],
+            agent=approval.agent,
+            chain=approval.chain,
+            session=approval.session,
+            tool=approval.tool,
+            about=approval.id,
+        )
+    )
+    return 1
+
+
+async def standing_session(deps: Deps, key: Key) -> Session:
+    """The one session of a session key: untrusted from its start, and never clean. Made at first use."""
+    async with deps.store.view(deps.org) as view:
+        found = await view.sessions.standing(key.id)
+    now = deps.clock.now()
+    if found is not None and found.live(now):
+        return found
+    async with deps.store.unit(deps.org) as unit:
+        again = await unit.sessions.standing(key.id)
+        if again is not None and again.live(now):
+            return again
+        agent = await unit.nouns.get(Agent, key.agent or "")
+        if agent is None or key.expires is None:
+            raise Unauthenticated("this key belongs to no agent")
+        # A delegated agent that nobody started a task for acts for its owner.
+        principal = agent.owner if agent.mode == "delegated" else None
+        id = deps.new_id("ses")
+        session = Session(
+            org=deps.org,
+            id=id,
+            root=id,
+            parent=None,
+            agent=agent.id,
+            principal=principal,
+            chain=(principal, agent.id) if principal else (agent.id,),
+            key=key.id,
+            task=(),
+            plan=None,
+            context="unattested",
+            state="active",
+            created=now,
+            expires=key.expires,
+            standing=True,
+        )
+        await unit.sessions.add(session)
+        await unit.sessions.put_flow(FlowState(org=deps.org, root=id, labels=UNTRUSTED, calls=0, denials=0))
+        await unit.log.append(_event(Kind.SESSION_STARTED, session, agent, UNTRUSTED, {}))
+    return session
+
+
+async def _own_agent(unit: Unit, host: HostCaller, named: str, now: int) -> Agent:
+    agent = await unit.nouns.get(Agent, named) or await unit.nouns.named(Agent, named)
+    if agent is None or agent.id != host.agent:
+        raise Forbidden("a host key starts sessions only for its own agent")
+    owner = await unit.nouns.get(Person, agent.owner) if agent.owner else None
+    if not agent.live(now):
+        raise WrongState(f"agent {agent.name} is {agent.state} or expired", hint="Its owner can activate it.")
+    if owner is None or owner.state != "active":
+        raise WrongState(f"the owner of agent {agent.name} is not active", hint="An administrator names another owner.")
+    return agent
+
+
+async def _principal(unit: Unit, agent: Agent, named: Json) -> Person | None:
+    if agent.mode == "autonomous":
+        if named is not None:
+            raise InvalidDocument("an autonomous agent acts for nobody: leave principal out", pointer="/principal")
+        return None
+    if not isinstance(named, str):
+        raise InvalidDocument("a delegated agent acts for a person: name the principal", pointer="/principal")
+    person = await unit.nouns.get(Person, named) or await unit.nouns.named(Person, named)
+    if person is None or person.state != "active":
+        raise InvalidDocument("there is no such active person", pointer="/principal")
+    return person
+
+
+async def _parent(unit: Unit, named: Json, principal: Person | None, now: int) -> Session | None:
+    if named is None:
+        return None
+    parent = await unit.sessions.get(str(named))
+    if parent is None or not parent.live(now) or parent.standing:
+        raise InvalidDocument("there is no such live session", pointer="/parent")
+    if parent.principal != (principal.id if principal else None):
+        raise Forbidden("a sub-agent acts for the same person as its parent session")
+    if len(parent.chain) >= MAX_DEPTH:
+        raise Forbidden(f"a chain has at most {MAX_DEPTH} members")
+    return parent
+
+
+def _session(
+    deps: Deps,
+    key: str,
+    agent: Agent,
+    principal: Person | None,
+    parent: Session | None,
+    request: Mapping[str, Json],
+    now: int,
+) -> Session:
+    wanted = request.get("ttl")
+    life = min(duration(str(wanted), "/ttl") if wanted is not None else DEFAULT_LIFE, LONGEST_LIFE)
+    expires = min(now + life, agent.expires or 0, parent.expires if parent else now + life)
+    before = parent.chain if parent else ((principal.id,) if principal else ())
+    id = deps.new_id("ses")
+    return Session(
+        org=deps.org,
+        id=id,
+        root=parent.root if parent else id,
+        parent=parent.id if parent else None,
+        agent=agent.id,
+        principal=principal.id if principal else None,
+        chain=(*before, agent.id),
+        key=key,
+        task=_segments(request.get("task")),
+        plan=_narrower(_plan(request.get("plan")), parent.plan if parent else None),
+        context="attested" if request.get("context") == "attested" else "unattested",
+        state="active",
+        created=now,
+        expires=expires,
+    )
+
+
+async def _first_labels(unit: Unit, session: Session, parent: Session | None) -> Labels:
+    """A root starts as attested; a child joins what it brings into the state that its root shares."""
+    own = TRUSTED if session.context == "attested" else UNTRUSTED
+    flow = await unit.sessions.flow(session.root) if parent else None
+    if flow is None:
+        flow = FlowState(org=session.org, root=session.root, labels=own, calls=0, denials=0)
+    joined = replace(flow, labels=flow.labels.join(own))
+    await unit.sessions.put_flow(joined)
+    return joined.labels
+
+
+def _segments(task: Json) -> tuple[Segment, ...]:
+    if not isinstance(task, Sequence) or isinstance(task, str):
+        return ()
+    return tuple(
+        Segment(str(part["text"]), "principal" if part["source"] == "principal" else "quoted")
+        for part in task
+        if isinstance(part, Mapping)
+    )
+
+
+def _plan(plan: Json) -> Plan | None:
+    if not isinstance(plan, Mapping):
+        return None
+    tools = plan.get("tools")
+    limits = plan.get("limits")
+    refs = tuple(str(ref) for ref in tools) if isinstance(tools, Sequence) and not isinstance(tools, str) else ()
+    for ref in refs:
+        split_ref(ref)
+    ceilings = limits if isinstance(limits, Mapping) else {}
+    return Plan(refs, tuple((name, amounts.ceiling(value, f"/plan/limits/{name}")) for name, value in ceilings.items()))
+
+
+def _narrower(own: Plan | None, above: Plan | None) -> Plan | None:
+    """A child's plan within its parent's: tools in both, ceilings of both."""
+    if own is None or above is None:
+        return own or above
+    return Plan(tuple(ref for ref in own.tools if ref in above.tools), (*above.limits, *own.limits))
+
+
+def _token(deps: Deps, session: Session, now: int) -> tuple[str, int]:
+    expires = min(now + TOKEN_LIFE, session.expires)
+    claims = SessionClaims(
+        issuer=deps.issuer,
+        audience=deps.issuer,
+        subject=session.principal or session.agent,
+        actor=session.agent if session.principal else None,
+        session=session.id,
+        org=session.org,
+        client_id=session.key,
+        jti=deps.entropy.bytes(16).hex(),
+        issued_at=now,
+        expires_at=expires,
+    )
+    return deps.tokens.issue(claims), expires
+
+
+def _event(
+    kind: Kind, session: Session, agent: Agent, labels: Labels, request: Mapping[str, Json]
+) -> EventDraft:
+    task = request.get("task")
+    return EventDraft(
+        kind=kind,
+        actor=agent.id,
+        subject=session.principal or agent.owner or agent.id,
+        agent=agent.id,
+        chain=session.chain,
+        session=session.id,
+        about=session.parent,
+        labels=labels,
+        private={"/task": task} if task else {},
+    )

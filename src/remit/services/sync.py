@@ -1,0 +1,263 @@
+"""Come in here for what happens when a server lists its tools: what is new, changed, renamed or gone, and what is refused.
+
+Rules
+- A pin is never written here: an administrator's first sync agrees to the *server* as it is met; tools wait for review.
+- What is offered is kept beside the pin, so a second definition never overwrites the reviewed one.
+- A sync by the gateway (no caller) can only take away: it may quarantine, never agree.
+- A definition that can't be read exactly is not taken in, and its tool counts as gone. Two different definitions under
+  one name are both refused: which of them would be called can't be known.
+- A sync that finds nothing new writes nothing, so it moves no epoch and adds no event.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from remit.core.canonical import Json, canonical, fingerprint
+from remit.core.credentials import PersonCaller
+from remit.core.errors import BadInput, TooLarge, WrongState
+from remit.core.events import EventDraft, Kind
+from remit.core.ids import flat_alias, tool_ref
+from remit.core.ports import Unit
+from remit.core.servers import Server
+from remit.core.tools import Definition, Tool, definition_id
+from remit.guards.json_in import parse
+from remit.services.deps import Deps, require
+from remit.services.registry import find
+
+MAX_DEFINITION: Final = 64 * 1024
+MAX_TOOLS: Final = 5_000
+_NAME = re.compile(r"[A-Za-z0-9_./-]{1,128}")
+_REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """One definition as it was received and read. ``nameless`` is what stays when only the name changes."""
+
+    name: str
+    fingerprint: str
+    body: str
+    nameless: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    name: str | None
+    why: str
+
+    def document(self) -> dict[str, Json]:
+        return {"tool": self.name, "why": self.why}
+
+
+@dataclass(slots=True)
+class _Sync:
+    """One sync under way: the unit it writes in, for whom, and what it has found so far."""
+
+    deps: Deps
+    unit: Unit
+    server: Server
+    actor: str
+    found: list[dict[str, Json]] = field(default_factory=list)
+
+    async def event(self, kind: Kind, tool: Tool | None, seen: str | None, *codes: str) -> None:
+        await self.unit.log.append(
+            EventDraft(
+                kind=kind,
+                actor=self.actor,
+                subject=self.actor,
+                about=tool.id if tool else self.server.id,
+                tool=tool.ref if tool else None,
+                fingerprint=seen,
+                codes=codes,
+            )
+        )
+
+    def note(self, ref: str, seen: str | None, state: str) -> None:
+        self.found.append({"tool": ref, "fingerprint": seen, "state": state})
+
+
+async def sync(
+    deps: Deps, caller: PersonCaller | None, named: str, identity: Json, definitions: Sequence[bytes]
+) -> dict[str, Json]:
+    """Take in what a server lists. ``definitions`` are the raw Tool objects of all pages, ``identity`` what else it is.
+
+    By an administrator, or by the gateway (``caller`` None). Raises ``WrongState`` for a retired server, ``TooLarge``
+    for a list beyond ``MAX_TOOLS``, ``Malformed`` for an identity that has no canonical form.
+    """
+    if caller is not None:
+        require(caller, "administrator")
+    if len(definitions) > MAX_TOOLS:
+        raise TooLarge(f"the server lists {len(definitions)} tools; {MAX_TOOLS} are read")
+    seen = fingerprint(identity)
+    offers, refused = _read_all(definitions)
+    async with deps.store.unit(deps.org) as unit:
+        server = await find(unit, Server, named)
+        if server.state != "active":
+            raise WrongState(f"server {server.name} is retired")
+        work = _Sync(deps, unit, server, caller.person.id if caller else server.id)
+        server = await _identity(work, seen, agrees=caller is not None)
+        await _tools(work, offers)
+    return {
+        "tools": sorted(work.found, key=lambda line: str(line["tool"])),
+        "refused": [one.document() for one in refused],
+        "server": {"fingerprint": seen, "quarantined": server.quarantined},
+    }
+
+
+async def _identity(work: _Sync, seen: str, *, agrees: bool) -> Server:
+    """Note what the server is now; the first administrator to look agrees to it, later changes quarantine it."""
+    server = work.server
+    first = server.pinned is None and agrees
+    if server.seen == seen and not first:
+        return server
+    met = replace(server, seen=seen, pinned=seen if first else server.pinned)
+    await work.unit.nouns.replace(met)
+    if first:
+        await work.event(Kind.SERVER_APPROVED, None, seen, "first_use")
+    elif met.quarantined:
+        await work.event(Kind.SERVER_QUARANTINED, None, seen)
+    else:
+        await work.event(Kind.SERVER_CHANGED, None, seen, "as_agreed_again")
+    return met
+
+
+async def _tools(work: _Sync, offers: Mapping[str, _Offer]) -> None:
+    known = {tool.ref: tool for tool in await work.unit.nouns.all(Tool) if tool.server == work.server.id}
+    listed = {tool_ref(work.server.name, name): offer for name, offer in offers.items()}
+    gone = [tool for ref, tool in known.items() if ref not in listed and tool.offered is not None]
+    left = {await _nameless(work.unit, tool) for tool in gone}
+    for tool in gone:
+        await work.unit.nouns.replace(replace(tool, offered=None))
+        await work.event(Kind.TOOL_GONE, tool, tool.offered)
+        work.note(tool.ref, tool.offered, "gone")
+    for ref, offer in listed.items():
+        tool = known.get(ref)
+        if tool is None:
+            await _new(work, ref, offer, renamed=offer.nameless in left)
+        elif tool.offered != offer.fingerprint:
+            await _changed(work, tool, offer)
+        else:
+            work.note(ref, offer.fingerprint, "same")
+
+
+async def _new(work: _Sync, ref: str, offer: _Offer, *, renamed: bool) -> None:
+    """A tool never seen under this name, and so in quarantine, whatever it looks like."""
+    now = work.deps.clock.now()
+    tool = Tool(
+        org=work.deps.org,
+        id=work.deps.new_id("tol"),
+        server=work.server.id,
+        ref=ref,
+        alias=flat_alias(work.server.name, offer.name),
+        pinned=None,
+        offered=offer.fingerprint,
+        review=None,
+        effect=None,
+        approved_at=None,
+        created=now,
+    )
+    await _keep(work, ref, offer)
+    await work.unit.nouns.add(tool)
+    await work.event(Kind.TOOL_SEEN, tool, offer.fingerprint, *(["renamed"] if renamed else []))
+    work.note(ref, offer.fingerprint, "renamed?" if renamed else "new")
+
+
+async def _changed(work: _Sync, tool: Tool, offer: _Offer) -> None:
+    """Another definition than the last one offered; live again only if it is exactly the pinned one."""
+    await _keep(work, tool.ref, offer)
+    changed = replace(tool, offered=offer.fingerprint)
+    await work.unit.nouns.replace(changed)
+    if changed.state == "approved":
+        await work.event(Kind.TOOL_SEEN, changed, offer.fingerprint, "as_reviewed")
+    else:
+        await work.event(Kind.TOOL_QUARANTINED, changed, offer.fingerprint)
+    work.note(tool.ref, offer.fingerprint, "changed")
+
+
+async def _keep(work: _Sync, ref: str, offer: _Offer) -> None:
+    id = definition_id(ref, offer.fingerprint)
+    if await work.unit.nouns.get(Definition, id) is None:
+        definition = Definition(
+            org=work.deps.org,
+            id=id,
+            tool=ref,
+            fingerprint=offer.fingerprint,
+            body=offer.body,
+            first_seen=work.deps.clock.now(),
+        )
+        await work.unit.nouns.add(definition)
+
+
+async def _nameless(unit: Unit, tool: Tool) -> str:
+    """The fingerprint, apart from its name, of what a tool last offered."""
+    definition = await unit.nouns.get(Definition, definition_id(tool.ref, tool.offered or ""))
+    return _without_name(parse(definition.body.encode())) if definition else ""
+
+
+def _read_all(definitions: Sequence[bytes]) -> tuple[dict[str, _Offer], list[_Refused]]:
+    """What can be taken in, by name, and what can't."""
+    offers: dict[str, _Offer] = {}
+    refused: list[_Refused] = []
+    twins: set[str] = set()
+    for raw in definitions:
+        read = _read(raw)
+        if isinstance(read, _Refused):
+            refused.append(read)
+        elif offers.setdefault(read.name, read).fingerprint != read.fingerprint:
+            twins.add(read.name)
+    # A name that is also on a refused definition is as doubtful as one with two readable definitions.
+    twins |= {one.name for one in refused if one.name in offers and one.name is not None}
+    for name in sorted(twins):
+        del offers[name]
+        refused.append(_Refused(name, "the list has two different definitions of this name"))
+    return offers, refused
+
+
+def _read(raw: bytes) -> _Offer | _Refused:
+    if len(raw) > MAX_DEFINITION:
+        return _Refused(None, f"the definition is larger than {MAX_DEFINITION} bytes")
+    try:
+        document = parse(raw)
+        name = document.get("name") if isinstance(document, Mapping) else None
+        if not isinstance(document, Mapping) or not isinstance(name, str) or _NAME.fullmatch(name) is None:
+            return _Refused(None, "it has no name of 1 to 128 letters, digits and . _ - /")
+        if any(_foreign(document.get(schema)) for schema in ("inputSchema", "outputSchema")):
+            return _Refused(name, "its schema refers to something outside itself")
+        return _Offer(name, fingerprint(document), raw.decode(), _without_name(document))
+    except BadInput as error:
+        return _Refused(None, error.detail)
+
+
+def _without_name(document: Json) -> str:
+    members = document if isinstance(document, Mapping) else {}
+    return fingerprint({key: value for key, value in members.items() if key != "name"})
+
+
+def _foreign(schema: Json) -> bool:
+    """Whether a schema refers to anything outside itself: what stands there could change after the review."""
+    return any(not reference.startswith("#") for reference in _references(schema))
+
+
+def _references(schema: Json) -> Iterator[str]:
+    pending = [schema]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, Mapping):
+            yield from (value for word in _REFERENCES if isinstance(value := node.get(word), str))
+            pending.extend(node.values())
+        elif isinstance(node, Sequence) and not isinstance(node, str):
+            pending.extend(node)
+
+
+def identity_of(initialize: Mapping[str, Json], program: Mapping[str, Json] | None) -> dict[str, Json]:
+    """The members of a server that its fingerprint covers, from its initialize result.
+
+    ``program`` is, for stdio, the resolved executable path and the hash of its bytes. Raises ``Malformed``.
+    """
+    found: dict[str, Json] = {name: initialize.get(name) for name in ("serverInfo", "instructions")}
+    if program is not None:
+        found["program"] = program
+    canonical(found)
+    return found

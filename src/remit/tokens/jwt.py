@@ -1,0 +1,163 @@
+"""Session tokens: ES256 JWTs (RFC 9068 profile, ``typ: at+jwt``) that live five minutes and call tools in one session.
+
+The protected header of our tokens is one fixed byte string. A token that begins with it is ours to judge; one that
+claims our type or key with any other header (another algorithm, ``none``, ``jwk``, ``jku``, ``x5u``, ``crit``, members
+twice or in another order) is ours and bad. So no header of a stranger's choosing is ever acted on.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from joserfc import jws
+from joserfc.errors import JoseError
+
+from remit.core.canonical import Json, canonical
+from remit.core.errors import BadInput, Unauthenticated
+from remit.core.times import MINUTE, SECOND
+from remit.tokens.keys import SigningKey
+
+LONGEST_LIFE: Final = 5 * MINUTE
+LEEWAY: Final = 5 * SECOND
+TYPE: Final = "at+jwt"
+_CACHE: Final = 8_192
+_MAX_TOKEN: Final = 4_096
+_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionClaims:
+    """What a session token says. Times are milliseconds; the token carries whole seconds (RFC 7519 NumericDate)."""
+
+    issuer: str
+    audience: str
+    subject: str
+    actor: str | None
+    session: str
+    org: str
+    client_id: str
+    jti: str
+    issued_at: int
+    expires_at: int
+
+
+class SessionTokens:
+    """Issues and checks the session tokens of one issuer. Verified tokens are remembered until they expire."""
+
+    def __init__(self, key: SigningKey, issuer: str) -> None:
+        """The key is parsed already; ``issuer`` is also the audience."""
+        self._key = key
+        self._issuer = issuer
+        self._header = {"alg": "ES256", "kid": key.kid, "typ": TYPE}
+        self._head = jws.serialize_compact(dict(self._header), b"", key.jwk, algorithms=["ES256"]).partition(".")[0]
+        self._registry = jws.JWSRegistry(algorithms=["ES256"])
+        self._verified: dict[bytes, SessionClaims] = {}
+
+    def issue(self, claims: SessionClaims) -> str:
+        """A signed token. Raises ``ValueError`` for one that would live longer than five minutes."""
+        if not 0 < claims.expires_at - claims.issued_at <= LONGEST_LIFE:
+            raise ValueError("a session token lives up to five minutes")
+        payload = canonical(_document(claims))
+        return jws.serialize_compact(dict(self._header), payload, self._key.jwk, registry=self._registry)
+
+    def check(self, token: str, now: int) -> SessionClaims | None:
+        """The claims of a good token; None when it is not ours. Raises ``Unauthenticated`` when it is ours and bad."""
+        mark = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+        known = self._verified.get(mark)
+        if known is None:
+            if not self._ours(token):
+                return None
+            known = self._verify(token)
+            while len(self._verified) >= _CACHE:
+                self._verified.pop(next(iter(self._verified)))
+            self._verified[mark] = known
+        self._timely(known, now)
+        return known
+
+    def _ours(self, token: str) -> bool:
+        """Whether this is a token of ours, or claims to be. Raises ``Unauthenticated`` for a false claim."""
+        if token.startswith(self._head + "."):
+            return True
+        if _COMPACT.fullmatch(token[:_MAX_TOKEN]) is None:
+            return False
+        try:
+            head = base64.urlsafe_b64decode(token.partition(".")[0] + "==").decode(errors="replace")
+        except binascii.Error:
+            return False
+        if TYPE in head or self._key.kid in head:
+            raise Unauthenticated("this token has a header that Remit does not write")
+        return False
+
+    def _verify(self, token: str) -> SessionClaims:
+        if len(token) > _MAX_TOKEN or _COMPACT.fullmatch(token) is None or not _exact(token):
+            raise Unauthenticated("this token is damaged")
+        try:
+            found = jws.deserialize_compact(token, self._key.jwk, registry=self._registry)
+            claims = _read(found.payload)
+        except (JoseError, BadInput, KeyError, TypeError, ValueError) as error:
+            raise Unauthenticated("this token was not signed here, or was changed") from error
+        if claims.issuer != self._issuer or claims.audience != self._issuer:
+            raise Unauthenticated("this token is for another issuer or audience")
+        if not 0 < claims.expires_at - claims.issued_at <= LONGEST_LIFE:
+            raise Unauthenticated("this token claims too long a life")
+        return claims
+
+    def _timely(self, claims: SessionClaims, now: int) -> None:
+        if now >= claims.expires_at:
+            raise Unauthenticated("this session token has expired", hint="The host renews it.")
+        if claims.issued_at > now + LEEWAY:
+            raise Unauthenticated("this session token is from the future")
+
+
+def _document(claims: SessionClaims) -> dict[str, Json]:
+    body: dict[str, Json] = {
+        "iss": claims.issuer,
+        "aud": claims.audience,
+        "sub": claims.subject,
+        "txn": claims.session,
+        "org": claims.org,
+        "client_id": claims.client_id,
+        "jti": claims.jti,
+        "iat": claims.issued_at // SECOND,
+        # Rounded down: a token never outlives what it was issued for.
+        "exp": claims.expires_at // SECOND,
+    }
+    if claims.actor is not None:
+        body["act"] = {"sub": claims.actor}
+    return body
+
+
+def _read(payload: bytes) -> SessionClaims:
+    """Claims of a payload whose signature holds, so we wrote it; an odd one is still refused."""
+    body = json.loads(payload)
+    actor = body.get("act")
+    return SessionClaims(
+        issuer=_text(body["iss"]),
+        audience=_text(body["aud"]),
+        subject=_text(body["sub"]),
+        actor=_text(actor["sub"]) if actor is not None else None,
+        session=_text(body["txn"]),
+        org=_text(body["org"]),
+        client_id=_text(body["client_id"]),
+        jti=_text(body["jti"]),
+        issued_at=int(body["iat"]) * SECOND,
+        expires_at=int(body["exp"]) * SECOND,
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError("a claim is not a string")
+    return value
+
+
+def _exact(token: str) -> bool:
+    """Whether each part is the one base64url spelling of its bytes: otherwise one token would have many texts."""
+    return all(
+        base64.urlsafe_b64encode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))).rstrip(b"=") == part.encode()
+        for part in token.split(".")
+    )

@@ -1,0 +1,71 @@
+"""Keys as objects: bytes are parsed once, here, and never per use."""
+
+import os
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from joserfc.jwk import ECKey
+
+from remit.core.errors import StoreUnavailable
+
+NONCE_BYTES: Final = 12
+
+
+class SigningKey:
+    """An ES256 key (ECDSA on P-256 with SHA-256, RFC 7518 section 3.4), named by its RFC 7638 thumbprint."""
+
+    def __init__(self, private: ec.EllipticCurvePrivateKey) -> None:
+        """Wrap a parsed P-256 key. Raises ``ValueError`` for another curve."""
+        if not isinstance(private.curve, ec.SECP256R1):
+            raise ValueError("an ES256 key is on P-256")
+        self._private = private
+        self.jwk = ECKey.import_key(self.pem())
+        self.kid = str(self.jwk.thumbprint())
+
+    @classmethod
+    def create(cls) -> "SigningKey":
+        """A fresh key."""
+        return cls(ec.generate_private_key(ec.SECP256R1()))
+
+    @classmethod
+    def from_pem(cls, data: bytes) -> "SigningKey":
+        """A key from unencrypted PKCS #8 PEM. Raises ``ValueError``."""
+        key = serialization.load_pem_private_key(data, password=None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ValueError("this is no elliptic curve key")
+        return cls(key)
+
+    def pem(self) -> bytes:
+        """The private key as unencrypted PKCS #8 PEM."""
+        return self._private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+    def public_pem(self) -> bytes:
+        """The public key as SubjectPublicKeyInfo PEM, for independent verifiers."""
+        return self._private.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+
+class SecretBox:
+    """AES-256-GCM around stored upstream credentials. ``aad`` says where a secret belongs, so it opens nowhere else."""
+
+    def __init__(self, master: bytes) -> None:
+        """``master`` is 32 bytes."""
+        self._aead = AESGCM(master)
+
+    def seal(self, plain: bytes, aad: bytes) -> bytes:
+        """Nonce and ciphertext. A random nonce is safe for the few secrets that one home will ever hold."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._aead.encrypt(nonce, plain, aad)
+
+    def open(self, sealed: bytes, aad: bytes) -> bytes:
+        """The secret. Raises ``StoreUnavailable`` when it was changed, moved, or sealed under another key."""
+        try:
+            return self._aead.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], aad)
+        except (InvalidTag, ValueError) as error:
+            raise StoreUnavailable("a stored credential can't be opened", hint="Store it again.") from error

@@ -1,0 +1,326 @@
+"""The one place that knows every concrete class: a home on disk becomes a running Remit, and how a home is made."""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from remit.audit.checkpoint import Signer
+from remit.core.canonical import Json
+from remit.core.errors import Conflict, InvalidDocument, NotFound, RemitError, StoreUnavailable, Unavailable
+from remit.core.events import EventDraft, Kind
+from remit.core.ids import RANDOM_BYTES, new_id
+from remit.gateway.proxy import Gateway
+from remit.gateway.servers import Servers
+from remit.guards.json_in import JsonLimits
+from remit.services import audit, keys, people, policies, reconcile
+from remit.services.authority import AuthorityCache
+from remit.services.deps import Deps
+from remit.services.sealing import Sealer
+from remit.settings import Settings
+from remit.storage.instances import Instance, alive
+from remit.storage.sqlite import open_store
+from remit.storage.subject_keys import SubjectKeys
+from remit.tokens.jwt import SessionTokens
+from remit.tokens.keys import SecretBox, SigningKey
+from remit.web.server import create_app
+
+ORG: Final = "main"
+DEFAULT_ISSUER: Final = "http://localhost:8765"
+DEFAULT_PERSON: Final = "admin@localhost"
+
+log = structlog.get_logger()
+
+
+class SystemClock:
+    """Wall time that never runs backwards within this process."""
+
+    def __init__(self) -> None:
+        """Starts at now."""
+        self._last = 0
+
+    def now(self) -> int:
+        """Milliseconds UTC."""
+        self._last = max(self._last, time.time_ns() // 1_000_000)
+        return self._last
+
+
+class SystemEntropy:
+    """The operating system's randomness."""
+
+    def bytes(self, count: int) -> bytes:
+        """``count`` unpredictable bytes."""
+        return secrets.token_bytes(count)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where things stand in a home. Everything in it is for its owner only."""
+
+    path: Path
+
+    @property
+    def store(self) -> Path:
+        """The SQLite file."""
+        return self.path / "remit.db"
+
+    @property
+    def keys(self) -> Path:
+        """The folder of keys."""
+        return self.path / "keys"
+
+    @property
+    def person_key(self) -> Path:
+        """The local person key that ``init`` made."""
+        return self.keys / "person.key"
+
+    @property
+    def log_key(self) -> Path:
+        """The public key of the log, in C2SP verifier form."""
+        return self.keys / "log.vkey"
+
+    @property
+    def policies(self) -> Path:
+        """Operators' policies as files."""
+        return self.path / "policies"
+
+    @property
+    def run(self) -> Path:
+        """What is true only while something runs."""
+        return self.path / "run"
+
+    @property
+    def subjects(self) -> Path:
+        """Keys per person under which their values in the log are sealed."""
+        return self.path / "subjects"
+
+    def identity(self) -> dict[str, str]:
+        """What ``init`` fixed: issuer and origin. Raises ``NotFound`` when this is no home."""
+        try:
+            found = json.loads((self.path / "home.json").read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise NotFound(f"{self.path} is not a Remit home", hint="Make one with `remit init`.") from error
+        except (OSError, ValueError) as error:
+            raise StoreUnavailable(f"{self.path}/home.json can't be read") from error
+        return {"issuer": str(found["issuer"]), "origin": str(found["origin"])}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remit:
+    """A running Remit: the whole ASGI application, and what its services were handed."""
+
+    home: Home
+    settings: Settings
+    deps: Deps
+    app: ASGIApp
+    servers: Servers
+    signer: Signer
+
+
+async def init_home(path: Path, person: str, issuer: str, name: str | None = None) -> dict[str, Json]:
+    """Make a home: keys, store, genesis event, first person with every role and a local key, the shipped policies.
+
+    Raises ``Conflict`` when there is a home already, ``InvalidDocument`` for an issuer that is no http(s) origin.
+    """
+    parts = urlsplit(issuer)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
+        raise InvalidDocument(f"issuer {issuer!r} is not an origin such as {DEFAULT_ISSUER}")
+    home = Home(path)
+    if (path / "home.json").exists():
+        raise Conflict(f"{path} is a Remit home already", hint="Use it, or choose another with --home.")
+    for folder in (path, home.keys, home.run, home.subjects, home.policies):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    origin = f"{parts.netloc}/{ORG}"
+    _write_new(home.keys / "token.pem", SigningKey.create().pem())
+    _write_new(home.keys / "master.key", secrets.token_bytes(32))
+    seed = secrets.token_bytes(32)
+    _write_new(home.keys / "log.seed", seed)
+    signer = Signer.from_seed(origin, seed)
+    _write_new(home.log_key, signer.verifier_key.encode() + b"\n")
+    identity = {"issuer": issuer.rstrip("/"), "origin": origin}
+    async with _deps(home, identity) as deps:
+        founder = new_id("per", deps.clock.now(), deps.entropy.bytes(RANDOM_BYTES))
+        async with deps.store.unit(deps.org) as unit:
+            await unit.log.append(
+                EventDraft(
+                    kind=Kind.GENESIS, actor=founder, subject=founder, origin=origin, key=signer.verifier_key
+                )
+            )
+        first = await people.found(deps, person, name or person, founder)
+        made = await keys.create_person_key(deps, first)
+        _write_new(home.person_key, made.encode() + b"\n")
+        text = policies.shipped()
+        _write_new(home.policies / "ask.cedar", text.encode())
+        await policies.found(deps, first, (("ask.cedar", text),))
+        await audit.sign_checkpoint(deps, signer)
+    # Written last: a home whose making was cut short is no home.
+    _write_new(path / "home.json", json.dumps(identity).encode())
+    return {"home": str(path), "person": first.email, "person_key_file": str(home.person_key)}
+
+
+@contextlib.asynccontextmanager
+async def open_remit(path: Path, settings: Settings) -> AsyncIterator[Remit]:
+    """A Remit on an existing home. Several processes may hold one home at a time."""
+    home = Home(path)
+    identity = home.identity()
+    async with _deps(home, identity) as deps:
+        signer = Signer.from_seed(identity["origin"], (home.keys / "log.seed").read_bytes())
+        limits = JsonLimits(max_bytes=settings.max_body, max_depth=settings.max_depth)
+        servers = Servers(deps, time.monotonic, settings.resync)
+        gateway = Gateway(deps, servers, limits, settings.call_timeout)
+        api = create_app(deps, sync=servers.sync, limits=limits, signer=signer, stopped=servers.end_session)
+        try:
+            yield Remit(
+                home=home,
+                settings=settings,
+                deps=deps,
+                app=_doors(gateway, api),
+                servers=servers,
+                signer=signer,
+            )
+        finally:
+            await servers.aclose()
+            with contextlib.suppress(Unavailable):
+                await audit.sign_checkpoint(deps, signer)
+
+
+async def serve(
+    path: Path, settings: Settings, host: str, port: int, on_ready: Callable[[Mapping[str, Json]], None]
+) -> None:
+    """Run until a signal ends it; ``on_ready`` hears the address once it is listened on."""
+    async with open_remit(path, settings) as remit:
+        lost = await reconcile.sweep(remit.deps, lambda name: alive(remit.home.run, name))
+        if lost:
+            log.warning("calls.unknown", count=len(lost), see="remit audit unknown")
+        config = uvicorn.Config(
+            remit.app, host=host, port=port, log_config=None, access_log=False, lifespan="off", server_header=False
+        )
+        server = _Announcing(config, lambda url: on_ready(_announce(remit.home, url)))
+        chores = [
+            asyncio.create_task(_sweeping(remit)),
+            asyncio.create_task(_signing(remit)),
+        ]
+        try:
+            await server.serve()
+        finally:
+            for chore in chores:
+                chore.cancel()
+            await asyncio.gather(*chores, return_exceptions=True)
+            (remit.home.run / "server.json").unlink(missing_ok=True)
+    if not server.started:
+        raise Unavailable(f"{host}:{port} can't be listened on", hint="Another program has the port; choose --port.")
+
+
+class _Announcing(uvicorn.Server):
+    """A uvicorn server that says where it listens, once it does."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        try:
+            await super().startup()
+        except SystemExit as error:  # uvicorn ends the process when the port is taken
+            raise Unavailable("the address can't be listened on", hint="Choose another --port.") from error
+        if self.started:
+            address = self.servers[0].sockets[0].getsockname()
+            self._listening(f"http://{self.config.host}:{address[1]}")
+
+
+@contextlib.asynccontextmanager
+async def _deps(home: Home, identity: Mapping[str, str]) -> AsyncIterator[Deps]:
+    clock, entropy = SystemClock(), SystemEntropy()
+    sealer = Sealer(SubjectKeys(home.subjects, entropy), entropy)
+    instance = Instance(home.run, f"i-{os.getpid()}-{entropy.bytes(6).hex()}")
+    try:
+        store = await open_store(home.store, clock, sealer)
+        try:
+            issuer = identity["issuer"]
+            yield Deps(
+                org=ORG,
+                issuer=issuer,
+                instance=instance.name,
+                store=store,
+                clock=clock,
+                entropy=entropy,
+                sealer=sealer,
+                tokens=SessionTokens(SigningKey.from_pem(_read(home.keys / "token.pem")), issuer),
+                box=SecretBox(_read(home.keys / "master.key")),
+                authority=AuthorityCache(),
+            )
+        finally:
+            await store.close()
+    finally:
+        instance.close()
+
+
+def _doors(gateway: ASGIApp, api: ASGIApp) -> ASGIApp:
+    """MCP below ``/mcp``, everything else to the API."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        door = gateway if scope["type"] == "http" and (path == "/mcp" or path.startswith("/mcp/")) else api
+        await door(scope, receive, send)
+
+    return app
+
+
+def _announce(home: Home, url: str) -> dict[str, Json]:
+    """Say in ``run/server.json`` where this server is: a whole file or none."""
+    facts: dict[str, Json] = {"url": url, "mcp": f"{url}/mcp", "pid": os.getpid(), "home": str(home.path)}
+    fresh = home.run / f".server.{os.getpid()}"
+    fresh.write_text(json.dumps(facts), encoding="utf-8")
+    fresh.replace(home.run / "server.json")
+    return facts
+
+
+async def _sweeping(remit: Remit) -> None:
+    """Mark lost calls as unknown, now and then."""
+    while True:
+        await asyncio.sleep(remit.settings.sweep)
+        try:
+            await reconcile.sweep(remit.deps, lambda name: alive(remit.home.run, name))
+        except RemitError as error:
+            log.error("sweep.failed", cause=error.detail)
+
+
+async def _signing(remit: Remit) -> None:
+    """Sign the log's tree head when it has grown."""
+    while True:
+        await asyncio.sleep(remit.settings.checkpoint)
+        try:
+            await audit.sign_checkpoint(remit.deps, remit.signer)
+        except RemitError as error:
+            log.error("checkpoint.failed", cause=error.detail)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """A file that was not there, for its owner only, on disk before this returns."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(handle, data)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StoreUnavailable(f"{path.name} can't be read: {error.strerror}") from error
+
+
