@@ -16,7 +16,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from remit.audit.checkpoint import Signer
+from remit.audit.checkpoint import Signer, signer_from_seed
 from remit.core.canonical import Json
 from remit.core.errors import Conflict, InvalidDocument, NotFound, RemitError, StoreUnavailable, Unavailable
 from remit.core.events import EventDraft, Kind
@@ -147,15 +147,15 @@ async def init_home(path: Path, person: str, issuer: str, name: str | None = Non
     _write_new(home.keys / "master.key", secrets.token_bytes(32))
     seed = secrets.token_bytes(32)
     _write_new(home.keys / "log.seed", seed)
-    signer = Signer.from_seed(origin, seed)
-    _write_new(home.log_key, signer.verifier_key.encode() + b"\n")
+    signer = signer_from_seed(origin, seed)
+    _write_new(home.log_key, signer.verifier_key_text.encode() + b"\n")
     identity = {"issuer": issuer.rstrip("/"), "origin": origin}
     async with _deps(home, identity) as deps:
         founder = new_id("per", deps.clock.now(), deps.entropy.bytes(RANDOM_BYTES))
         async with deps.store.unit(deps.org) as unit:
             await unit.log.append(
                 EventDraft(
-                    kind=Kind.GENESIS, actor=founder, subject=founder, origin=origin, key=signer.verifier_key
+                    kind=Kind.GENESIS, actor=founder, subject=founder, origin=origin, key=signer.verifier_key_text
                 )
             )
         first = await people.found(deps, person, name or person, founder)
@@ -176,7 +176,7 @@ async def open_remit(path: Path, settings: Settings) -> AsyncIterator[Remit]:
     home = Home(path)
     identity = home.identity()
     async with _deps(home, identity) as deps:
-        signer = Signer.from_seed(identity["origin"], (home.keys / "log.seed").read_bytes())
+        signer = signer_from_seed(identity["origin"], (home.keys / "log.seed").read_bytes())
         limits = JsonLimits(max_bytes=settings.max_body, max_depth=settings.max_depth)
         servers = Servers(deps, time.monotonic, settings.resync)
         gateway = Gateway(deps, servers, limits, settings.call_timeout)

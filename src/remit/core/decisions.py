@@ -148,13 +148,14 @@ class Decision:
 
     def document(self) -> dict[str, Json]:
         """The JSON form of INTERFACES section 4."""
+        number: int | None = None
         match self.verdict:
             case Allow(intent):
                 word, number = "allow", intent
             case Deny():
-                word, number = "deny", None
+                word = "deny"
             case Ask():
-                word, number = "ask", None
+                word = "ask"
             case _ as unreachable:
                 assert_never(unreachable)
         return {

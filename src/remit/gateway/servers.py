@@ -28,7 +28,7 @@ from remit.gateway.upstream import (
 )
 from remit.guards.json_in import JsonLimits, parse
 from remit.guards.secrets import KnownSecrets
-from remit.services import review, servers
+from remit.services import servers, sync
 from remit.services.deps import Deps, require
 from remit.services.registry import find
 
@@ -102,7 +102,7 @@ class Servers:
     ) -> Json:
         definitions = await list_tools(connection)
         identity = await _identity(target, connection.server_info)
-        return await review.sync(self._deps, caller, server.id, identity, definitions)
+        return await sync.sync(self._deps, caller, server.id, identity, definitions)
 
     async def _target(self, server: Server) -> tuple[Target, KnownSecrets | None]:
         opened = await servers.secrets_of(self._deps, server)

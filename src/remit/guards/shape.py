@@ -82,7 +82,7 @@ class _Closing:
     def __init__(self) -> None:
         self._nodes = 0
 
-    def schema(self, value: Json, depth: int, *, closable: bool) -> Json:
+    def schema(self, value: Json, depth: int, *, closable: bool) -> Any:  # noqa: ANN401 - a schema is any JSON
         """``closable`` is false inside a composition, where the outermost object closes for all branches."""
         if not isinstance(value, Mapping):
             return value

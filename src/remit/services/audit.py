@@ -5,26 +5,29 @@ all of them signed, in units of work like any other, so that two processes never
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final
 
 from remit.audit import tree
-from remit.audit.checkpoint import Signer, format_proof, read_size
+from remit.audit.checkpoint import Signer, open_checkpoint, write_proof
+from remit.audit.checkpoint import sign_checkpoint as sign_head
 from remit.core.agents import Agent
 from remit.core.canonical import Json, b64
 from remit.core.credentials import PersonCaller
 from remit.core.errors import Forbidden, InvalidDocument, NotFound
 from remit.core.events import EventDraft, Kind
 from remit.core.people import Person
-from remit.core.ports import LogEntry, Unit
+from remit.core.ports import LogEntry, Private, Unit
 from remit.core.servers import Server
 from remit.core.tools import Tool
-from remit.guards.json_in import as_json, parse
+from remit.guards.json_in import JsonLimits, parse
 from remit.services.deps import Deps, require
 
 # Leaves hashed in one unit of work: a long one would hold up every decision.
 STEP: Final = 4_096
 MAX_PAGE: Final = 1_000
+# What we committed to ourselves was checked on its way in; a result may be larger than a request.
+_OWN: Final = JsonLimits(max_bytes=1 << 30, max_depth=128)
 
 
 async def sign_checkpoint(deps: Deps, signer: Signer) -> str:
@@ -32,30 +35,24 @@ async def sign_checkpoint(deps: Deps, signer: Signer) -> str:
     while True:
         async with deps.store.unit(deps.org) as unit:
             note = await unit.tree.checkpoint()
-            covered = read_size(note) if note else 0
+            covered = _size(note, signer)
             size = await unit.log.size()
             if note is not None and covered == size:
                 return note
             until = min(size, covered + STEP)
-            root = await _extend(unit, covered, until)
-            note = signer.sign(until, root)
+            note = sign_head(signer.name, until, await _extend(unit, covered, until), signer)
             await unit.tree.add_checkpoint(until, note)
-            if until == size:
-                return note
+        if until == size:
+            return note
 
 
 async def proof(deps: Deps, signer: Signer, index: int) -> str:
     """``tlog-proof@v1`` for one event: the head, the path, the index. Raises ``NotFound``."""
     note = await sign_checkpoint(deps, signer)
-    size = read_size(note)
-    if not 0 <= index < size:
-        raise NotFound(f"there is no event {index}")
+    size = _size(note, signer)
     async with deps.store.view(deps.org) as view:
-        path = [
-            (await view.tree.hashes(level, position, position + 1))[0]
-            for level, position in tree.inclusion_path(index, size)
-        ]
-    return format_proof(index, tree.fold_path(index, size, path), note)
+        read = await _reading(view, lambda read_hash: tree.inclusion_proof(index, size, read_hash))
+        return write_proof(index, tree.inclusion_proof(index, size, read), note)
 
 
 async def find(
@@ -105,8 +102,8 @@ async def export(deps: Deps, caller: PersonCaller, signer: Signer, *, private: b
     """The whole log as JSON lines that ``audit/verify.py`` checks alone; with values and salts when ``private``."""
     require(caller, "auditor", "administrator")
     note = await sign_checkpoint(deps, signer)
-    size = read_size(note)
-    head: Json = {"t": "log", "v": 1, "origin": signer.origin, "verifier_key": signer.verifier_key}
+    size = _size(note, signer)
+    head: Json = {"t": "log", "v": 1, "origin": signer.name, "verifier_key": signer.verifier_key_text}
     yield as_line(head)
     for start in range(0, size, STEP):
         async with deps.store.view(deps.org) as view:
@@ -159,17 +156,34 @@ def as_line(value: Json) -> bytes:
 
 async def _extend(unit: Unit, covered: int, until: int) -> bytes:
     """Hash leaves ``covered`` to ``until``, keep every subtree that they complete; the new root."""
-    frontier = tree.Frontier(covered, tuple([
-        (await unit.tree.hashes(level, position, position + 1))[0] for level, position in tree.peaks(covered)
-    ]))
-    fresh: dict[int, tuple[int, list[bytes]]] = {}
-    for entry in await unit.log.read(covered, until):
-        frontier, completed = frontier.extended(tree.leaf_hash(entry.leaf))
-        for level, position, value in completed:
-            fresh.setdefault(level, (position, []))[1].append(value)
-    for level, (start, hashes) in fresh.items():
-        await unit.tree.add_hashes(level, start, hashes)
+    read = await _reading(unit, lambda read_hash: tree.read_frontier(covered, read_hash))
+    entries = await unit.log.read(covered, until)
+    frontier, stored = tree.read_frontier(covered, read).extend(tree.leaf_hash(entry.leaf) for entry in entries)
+    by_level: dict[int, list[tree.Stored]] = {}
+    for one in stored:
+        by_level.setdefault(one.level, []).append(one)
+    for level, ones in by_level.items():
+        await unit.tree.add_hashes(level, ones[0].index, [one.hash for one in ones])
     return frontier.root()
+
+
+async def _reading(unit: Unit, use: Callable[[tree.ReadHash], object]) -> tree.ReadHash:
+    """The stored hashes that ``use`` will ask for. Which they are depends on sizes only, so a dry run tells."""
+    wanted: dict[tuple[int, int], bytes] = {}
+
+    def note(level: int, index: int) -> bytes:
+        wanted[level, index] = b""
+        return bytes(tree.HASH_SIZE)
+
+    use(note)
+    for level, index in wanted:
+        wanted[level, index] = (await unit.tree.hashes(level, index, index + 1))[0]
+    return lambda level, index: wanted[level, index]
+
+
+def _size(note: str | None, signer: Signer) -> int:
+    """How many leaves a head of our own covers; a head that is not ours, or was changed, is never built upon."""
+    return open_checkpoint(note, [signer.verifier]).size if note is not None else 0
 
 
 async def _export_line(deps: Deps, view: Unit, entry: LogEntry, *, private: bool) -> bytes:
@@ -184,11 +198,11 @@ async def _export_line(deps: Deps, view: Unit, entry: LogEntry, *, private: bool
     return as_line(line)
 
 
-def _payload(deps: Deps, sealed: Sequence[object]) -> dict[str, Json]:
+def _payload(deps: Deps, sealed: Sequence[Private]) -> dict[str, Json]:
     out: dict[str, Json] = {}
     for item in sealed:
-        opened = deps.sealer.reveal(item, deps.org)  # type: ignore[arg-type]
-        out[item.pointer] = parse(opened[1]) if opened else "[erased]"  # type: ignore[attr-defined]
+        opened = deps.sealer.reveal(item, deps.org)
+        out[item.pointer] = parse(opened[1], _OWN) if opened else "[erased]"
     return out
 
 

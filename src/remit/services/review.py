@@ -24,7 +24,7 @@ from remit.core.ports import Unit
 from remit.core.servers import Server
 from remit.core.times import to_text
 from remit.core.tools import COUNTED_EFFECTS, Definition, Tool, ToolReview, ToolState, definition_id
-from remit.guards.hidden_text import find_hidden
+from remit.guards.hidden_text import hidden
 from remit.guards.json_in import parse
 from remit.guards.shape import ArgumentShape
 from remit.services.authority import Authority
@@ -259,7 +259,7 @@ def _hidden(value: Json) -> Iterator[str]:
     while pending:
         node = pending.pop()
         if isinstance(node, str):
-            yield from (one.words for one in find_hidden(node))
+            yield from (f"{one.codepoint} {one.name} at {one.offset}" for one in hidden(node))
         elif isinstance(node, Mapping):
             pending.extend(node.keys())
             pending.extend(node.values())

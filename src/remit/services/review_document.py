@@ -47,7 +47,7 @@ def read_review(document: Document, *, org: str, id: str, reviewed_by: str, revi
         effect=cast("Effect", document["effect"]),
         arguments={name: _argument(item) for name, item in _members(document.get("arguments"))},
         output=_output(document.get("output")),
-        mints=_text_map(document.get("mints")),
+        mints=_mints(document.get("output")),
         discloses=tuple(_text_map(item) for item in items(document.get("discloses", ()))),
         limits=tuple(_limit(item) for item in items(document.get("limits", ())) if isinstance(item, Mapping)),
         reversible=reversible is True or isinstance(reversible, Mapping),
@@ -71,8 +71,7 @@ def review_document(review: ToolReview, reviewer: str) -> dict[str, Json]:
         "fingerprint": review.fingerprint,
         "effect": review.effect,
         "arguments": {name: _without_none(_argument_members(item)) for name, item in review.arguments.items()},
-        "output": _output_document(review.output),
-        "mints": dict(review.mints),
+        "output": _output_document(review.output) | {"mints": dict(review.mints)},
         "discloses": [dict(item) for item in review.discloses],
         "limits": [_without_none({"name": one.name, "of": one.of, "unit": one.unit}) for one in review.limits],
         "reversible": _other_document(review.inverse) if review.inverse else review.reversible,
@@ -82,6 +81,10 @@ def review_document(review: ToolReview, reviewer: str) -> dict[str, Json]:
     if review.reconcile:
         out["reconcile"] = _other_document(review.reconcile)
     return out | {"reviewed": {"by": reviewer, "at": to_text(review.reviewed_at)}}
+
+
+def _mints(output: Json) -> dict[str, str]:
+    return _text_map(output.get("mints")) if isinstance(output, Mapping) else {}
 
 
 def check_fit(review: ToolReview, definition: Json) -> None:

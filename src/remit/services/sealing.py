@@ -1,13 +1,10 @@
 """How private values are kept beside the log: committed to with a fresh salt, sealed under their subject's key."""
 
-from typing import Final, Protocol
+from typing import Protocol
 
-from remit.audit.commitments import commit, seal, unseal
+from remit.audit.commitments import NONCE_SIZE, SALT_SIZE, commit_bytes, seal, sealing_context, unseal
 from remit.core.canonical import Json, b64, canonical
 from remit.core.ports import Entropy, Private
-
-SALT_BYTES: Final = 32
-NONCE_BYTES: Final = 12
 
 
 class KeyRing(Protocol):
@@ -33,23 +30,20 @@ class Sealer:
 
     def commit(self, org: str, subject: str, index: int, pointer: str, value: Json) -> tuple[str, bytes]:
         """The commitment for the leaf, and what is kept in the erasable table. A salt is used for one value only."""
-        salt, nonce = self._entropy.bytes(SALT_BYTES), self._entropy.bytes(NONCE_BYTES)
-        sealed = seal(self._keys.key(subject), salt, canonical(value), _place(org, index, pointer), nonce)
-        return b64(commit(salt, value)), sealed
+        salt, nonce, data = self._entropy.bytes(SALT_SIZE), self._entropy.bytes(NONCE_SIZE), canonical(value)
+        place = sealing_context(org, subject, index, pointer)
+        return b64(commit_bytes(salt, data)), seal(self._keys.key(subject), salt, data, place, nonce)
 
     def reveal(self, private: Private, org: str) -> tuple[bytes, bytes] | None:
         """Salt and canonical value, or None when the subject's key is gone."""
         key = self._keys.existing(private.subject)
         if key is None:
             return None
-        return unseal(key, private.sealed, _place(org, private.index, private.pointer))
+        place = sealing_context(org, private.subject, private.index, private.pointer)
+        return unseal(key, private.sealed, place)
 
     def forget(self, org: str, subject: str) -> bool:
         """Destroy the subject's key."""
         del org
         return self._keys.destroy(subject)
 
-
-def _place(org: str, index: int, pointer: str) -> bytes:
-    """Where a sealed value belongs; it can't be moved to another event or member."""
-    return canonical([org, index, pointer])

@@ -59,7 +59,7 @@ class _Sync:
     unit: Unit
     server: Server
     actor: str
-    found: list[dict[str, Json]] = field(default_factory=list)
+    found: dict[str, Json] = field(default_factory=dict)
 
     async def event(self, kind: Kind, tool: Tool | None, seen: str | None, *codes: str) -> None:
         await self.unit.log.append(
@@ -75,7 +75,7 @@ class _Sync:
         )
 
     def note(self, ref: str, seen: str | None, state: str) -> None:
-        self.found.append({"tool": ref, "fingerprint": seen, "state": state})
+        self.found[ref] = {"tool": ref, "fingerprint": seen, "state": state}
 
 
 async def sync(
@@ -100,7 +100,7 @@ async def sync(
         server = await _identity(work, seen, agrees=caller is not None)
         await _tools(work, offers)
     return {
-        "tools": sorted(work.found, key=lambda line: str(line["tool"])),
+        "tools": [line for _, line in sorted(work.found.items())],
         "refused": [one.document() for one in refused],
         "server": {"fingerprint": seen, "quarantined": server.quarantined},
     }
@@ -133,11 +133,11 @@ async def _tools(work: _Sync, offers: Mapping[str, _Offer]) -> None:
         await work.event(Kind.TOOL_GONE, tool, tool.offered)
         work.note(tool.ref, tool.offered, "gone")
     for ref, offer in listed.items():
-        tool = known.get(ref)
-        if tool is None:
+        before = known.get(ref)
+        if before is None:
             await _new(work, ref, offer, renamed=offer.nameless in left)
-        elif tool.offered != offer.fingerprint:
-            await _changed(work, tool, offer)
+        elif before.offered != offer.fingerprint:
+            await _changed(work, before, offer)
         else:
             work.note(ref, offer.fingerprint, "same")
 

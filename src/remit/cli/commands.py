@@ -1,0 +1,128 @@
+"""Come in here for how a command is made and run: its options, its example, its errors, its exit status.
+
+A command is an async function whose first parameter is the ``Invocation``; it returns None for *done* or an exit status.
+``command`` gives it the options that all have (``--json`` at its end, too), puts its example into its help, and turns
+what it raises into words on stderr and a status from ``remit.problems``. Nothing else exits.
+"""
+
+import asyncio
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import typer
+
+from remit.cli.output import Output
+from remit.core.errors import InternalError, RemitError
+from remit.problems import exit_code
+from remit.settings import home_from_environment
+
+Work = Callable[..., Coroutine[Any, Any, int | None]]
+W = TypeVar("W", bound=Work)
+
+YES: Final = 0
+NO: Final = 1
+_INTERRUPTED: Final = 130
+
+HomeOption = Annotated[Path | None, typer.Option("--home", help="The home folder; default as REMIT_HOME has it.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="No notes on stderr; problems still.")]
+PlainOption = Annotated[bool, typer.Option("--no-color", help="No color; NO_COLOR is honored too.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What holds for one run of the program, whatever the command."""
+
+    chosen_home: Path | None = None
+    out: Output = Output()
+
+    @property
+    def home(self) -> Path:
+        """The home folder: as chosen, as the environment has it, or the default."""
+        return home_from_environment(self.chosen_home).absolute()
+
+    def narrowed(self, home: Path | None, *, json: bool, quiet: bool, plain: bool) -> "Invocation":
+        """This invocation with the options that were given at the end of the command."""
+        out = Output(self.out.json or json, self.out.quiet or quiet, self.out.color and not plain)
+        return replace(self, chosen_home=home or self.chosen_home, out=out)
+
+
+def group(name: str, about: str) -> typer.Typer:
+    """The commands of one noun."""
+    return typer.Typer(name=name, help=about, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
+
+def command(app: typer.Typer, name: str, *, example: str) -> Callable[[W], W]:
+    """Register an async function as the command ``name`` of ``app``; ``example`` is a line that works as it stands."""
+
+    def register(work: W) -> W:
+        help_text = f"{inspect.getdoc(work)}\n\nExample:\n\n\b\n  {example}"
+        app.command(name, help=help_text)(_runner(work))
+        return work
+
+    return register
+
+
+def _runner(work: Work) -> Callable[..., None]:
+    """``work`` as Typer calls it: a context first, the options that all have at the end."""
+
+    def run(
+        context: typer.Context,
+        home: Path | None = None,
+        json: bool = False,  # noqa: FBT001, FBT002  # an option of the command line
+        quiet: bool = False,  # noqa: FBT001, FBT002
+        no_color: bool = False,  # noqa: FBT001, FBT002
+        **given: Any,
+    ) -> None:
+        found = context.find_object(Invocation) or Invocation()
+        job = found.narrowed(home, json=json, quiet=quiet, plain=no_color)
+        raise typer.Exit(execute(job, lambda: work(job, **given)))
+
+    own = list(inspect.signature(work).parameters.values())[1:]
+    shared = [
+        _option("json", JsonOption, default=False),
+        _option("home", _hidden(HomeOption), default=None),
+        _option("quiet", _hidden(QuietOption), default=False),
+        _option("no_color", _hidden(PlainOption), default=False),
+    ]
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    named = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
+    run.__signature__ = inspect.Signature([context, *named, *shared])  # type: ignore[attr-defined]  # read by Typer
+    run.__annotations__ = {one.name: one.annotation for one in (context, *named, *shared)}
+    return run
+
+
+def execute(job: Invocation, work: Callable[[], Coroutine[Any, Any, int | None]]) -> int:
+    """Run a command to its end; the exit status. The one place where errors become words."""
+    try:
+        return asyncio.run(work()) or YES
+    except RemitError as error:
+        job.out.problem(error)
+        return exit_code(error)
+    except BrokenPipeError:
+        # Whoever read us has enough. Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NO
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Exception as error:  # noqa: BLE001  # the last place: a fault of ours is said as such, never as a yes
+        fault = InternalError(f"{type(error).__name__}: {error}", hint="Report this with what you typed.")
+        job.out.problem(fault)
+        if not job.out.quiet and not job.out.json:
+            traceback.print_exception(error, file=sys.stderr)
+        return exit_code(fault)
+
+
+def _option(name: str, annotation: Any, *, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _hidden(annotation: Any) -> Any:
+    kind, option = annotation.__origin__, annotation.__metadata__[0]
+    return Annotated[kind, typer.Option(option.default, help=option.help, hidden=True)]
