@@ -1,8 +1,8 @@
 """Salted commitments to private values, and the sealed form in which salt and value are kept beside the log.
 
-A leaf holds SHA-256(``remit/v1`` || 0x00 || 32-byte salt || canonical value) in place of a value (INTERFACES section 8).
-The salt is as secret as the value: who has neither can't test a guess, so destroying the key that seals both erases the
-value while the leaf stays as it was. Each value gets a salt of its own, or equal values could be recognized.
+In place of a value, a leaf holds SHA-256(``remit/v1`` || 0x00 || 32-byte salt || canonical value), as INTERFACES
+section 8 says. The salt is as secret as the value: who has neither can't test a guess, so destroying the key that seals
+both erases the value while the leaf stays as it was. Each value gets a salt of its own, or equal ones would show.
 
 What is not here: randomness (salts and nonces are handed in), keys per person and where they are kept.
 """

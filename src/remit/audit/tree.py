@@ -1,6 +1,6 @@
-"""The log as a Merkle tree (RFC 6962 section 2.1) and as tiles (C2SP tlog-tiles): come here to hash, prove or name one.
+"""The log as a Merkle tree (RFC 6962 section 2.1) and as tiles (C2SP tlog-tiles): come here to hash, prove, name.
 
-Everything is a pure function over bytes; where a stored hash is needed, the caller hands in ``read_hash(level, index)``,
+Everything is a pure function over bytes. Where a stored hash is needed, the caller hands in ``read_hash(level, index)``:
 the root of the complete subtree over leaves ``index * 2**level`` up to but without ``(index + 1) * 2**level``. Levels
 are tree levels; a tile at tile level ``n`` holds hashes of tree level ``8 * n``.
 

@@ -1,4 +1,4 @@
-"""The verifier of an exported log, whole in this one file: copy it away from Remit and run it where you trust the machine.
+"""The verifier of an exported log, whole in this one file: copy it away from Remit, to a machine that you trust.
 
     python verify.py EXPORT.jsonl [--key VERIFIER_KEY] [--seen CHECKPOINT_FILE ...]
 
@@ -57,6 +57,7 @@ KEY_FROM_EXPORT: Final = "key taken from the export, which proves nothing about 
 
 _GENESIS, _NEW_KEY = 1, 2
 _INTENT, _OUTCOME, _UNKNOWN, _SETTLED, _REDACTED = 62, 63, 64, 65, 66
+_LAST_KIND = 99
 _EARLIEST, _LATEST = 1_577_836_800_000, 4_102_444_800_000
 _I64_MIN, _I64_MAX = -(2**63), 2**63 - 1
 _MIN_EXPONENT, _MAX_EXPONENT = -324, 308
@@ -86,8 +87,8 @@ def verify(lines: Iterable[bytes], trusted_key: str | None = None, seen: Sequenc
 
     The answer: ``ok``, ``origin`` (None when the first line is none), ``size`` and ``root`` (base64) of what the last
     trusted checkpoint covers, ``signers`` of that checkpoint, and ``problems``, each ``{"index": int | None, "what"}``.
-    ``seen`` are texts of checkpoints that the log must contain. Raises ``Unusable`` for a bad key or such text; whatever
-    is wrong with the export itself is a problem, never an exception.
+    ``seen`` are texts of checkpoints that the log must contain. Raises ``Unusable`` for a bad key or such text;
+    whatever is wrong with the export itself is a problem, never an exception.
     """
     check = _Check(trusted_key, seen)
     try:
@@ -277,13 +278,7 @@ class _Check:
 
     def _header(self, line: bytes) -> None:
         try:
-            head = _line(line)
-            if set(head) != {"origin", "t", "v", "verifier_key"} or head["t"] != "log" or not _is_text(head["origin"]):
-                raise _Bad("it is not the first line of an export")
-            if type(head["v"]) is not int or head["v"] != 1:
-                raise _Bad("its version is not 1")
-            self._origin = head["origin"]
-            key = _parse_key(head["verifier_key"])
+            self._origin, key = _parse_head(line)
         except _Bad as error:
             self._stop(None, f"the first line: {error}")
         self._header_key = key.text
@@ -298,45 +293,44 @@ class _Check:
         """A checkpoint, a leaf with payload, or a line that is none."""
         try:
             content = _line(line)
-            if set(content) == {"note", "t"} and content["t"] == "checkpoint" and _is_text(content["note"]):
-                self._checkpoint(content["note"])
-                return
-            if set(content) != {"i", "leaf", "payload", "t"} or content["t"] != "leaf" or not _is_text(content["leaf"]):
-                raise _Bad("it is neither the next leaf nor a checkpoint")
-            if type(content["i"]) is not int or content["i"] != self._tree.size:
-                raise _Bad(f"it is not the line of event {self._tree.size}")
-            leaf = _unbase64(content["leaf"].encode())
+            if content.get("t") == "checkpoint":
+                note = _member(content, "note", {"note", "t"})
+            else:
+                leaf = _parse_leaf_line(content, self._tree.size)
         except _Bad as error:
             self._stop(self._tree.size, f"a line: {error}")
-        self._leaf(leaf, content["payload"])
+        if content["t"] == "checkpoint":
+            self._checkpoint(note)
+        else:
+            self._leaf(leaf, content["payload"])
 
     def _leaf(self, leaf: bytes, payload: object) -> None:
-        """Checks (2) to (5) of one event. It enters the tree whatever it holds, so that one problem stays one."""
+        """One event. It enters the tree whatever it holds, so that one problem stays one."""
         index = self._tree.size
         self._tree.append(leaf)
         try:
-            if len(leaf) > MAX_LEAF:
-                raise _Bad("a leaf is at most 65535 bytes")
-            event = _event(_canonical(leaf))
-            if event["i"] != index:
-                raise _Bad(f"the leaf says that it is event {event['i']}")
+            event = _event(leaf, index)
             if event["org"] != self._org:
                 self._first_org(event)
-            kind = event["k"]
-            if (kind == _GENESIS) is not (index == 0):
-                raise _Bad("the genesis is the first event and only the first")
-            if kind in (_GENESIS, _NEW_KEY):
-                self._announce(event)
-            elif "origin" in event or "key" in event:
-                raise _Bad("only events of kind 1 and 2 have the members origin and key")
-            if kind >= _INTENT or "intent" in event:
-                self._calls.see(event)
+            self._meaning(event)
             if payload is not None:
                 _check_payload(payload, event.get("commit", {}))
         except _Bad as error:
             self._problem(index, str(error))
         if self._seen:
             self._compare_seen()
+
+    def _meaning(self, event: dict[str, Any]) -> None:
+        """(3) and (4): what kinds allow."""
+        kind = event["k"]
+        if (kind == _GENESIS) is not (event["i"] == 0):
+            raise _Bad("the genesis is the first event and only the first")
+        if kind in (_GENESIS, _NEW_KEY):
+            self._announce(event)
+        elif "origin" in event or "key" in event:
+            raise _Bad("only events of kind 1 and 2 have the members origin and key")
+        if kind >= _INTENT or "intent" in event:
+            self._calls.see(event)
 
     def _first_org(self, event: dict[str, Any]) -> None:
         if self._org is not None:
@@ -361,18 +355,21 @@ class _Check:
         """(6): a problem with a checkpoint does not stop the reading, it only does not count."""
         try:
             note = _parse_note(text)
-            if note.origin != self._origin:
-                raise _Bad("it is of another log")
-            if note.size != self._tree.size:
-                raise _Bad(f"it is over {note.size} events but stands after {self._tree.size}")
-            if note.size <= self._last_size:
-                raise _Bad("there is one of its size already")
-            self._last_size = note.size
-            if note.root != self._tree.root():
-                raise _Bad("its root is not the root of the events before it")
+            self._fits(note)
             self._believe(note, self._good_signers(note))
         except _Bad as error:
             self._problem(None, f"the checkpoint after {self._tree.size} events: {error}")
+
+    def _fits(self, note: _Note) -> None:
+        if note.origin != self._origin:
+            raise _Bad("it is of another log")
+        if note.size != self._tree.size:
+            raise _Bad(f"it is over {note.size} events")
+        if note.size <= self._last_size:
+            raise _Bad("there is one of its size already")
+        self._last_size = note.size
+        if note.root != self._tree.root():
+            raise _Bad("its root is not the root of the events before it")
 
     def _good_signers(self, note: _Note) -> list[_Key]:
         good: list[_Key] = []
@@ -444,7 +441,7 @@ _READ_VALUE = json.JSONDecoder(parse_float=_decimal, parse_constant=_no_number).
 _WRITE = json.JSONEncoder(ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":")).encode
 
 
-def _canonical(data: bytes, *, decimals: bool = False) -> Any:
+def _canonical(data: bytes, *, decimals: bool = False) -> object:
     """The value whose canonical bytes these are.
 
     Reading is lenient and writing is not: whatever was lost or tolerated on the way in (a duplicate member, white
@@ -462,7 +459,7 @@ def _canonical(data: bytes, *, decimals: bool = False) -> Any:
     return value
 
 
-def _spell(value: Any) -> str:
+def _spell(value: object) -> str:
     """RFC 8785, with integers of 64 bits in full and decimals as they were checked while reading."""
     if isinstance(value, dict):
         keys = sorted(value, key=lambda key: key.encode("utf-16-be"))
@@ -486,6 +483,30 @@ def _line(line: bytes) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise _Bad("it is not an object")
     return content
+
+
+def _member(content: dict[str, Any], name: str, names: set[str]) -> str:
+    """The text under ``name`` of an object that has exactly these members."""
+    if set(content) != names or not _is_text(content[name]):
+        raise _Bad(f"it has not exactly the members {', '.join(sorted(names))}")
+    return str(content[name])
+
+
+def _parse_head(line: bytes) -> tuple[str, _Key]:
+    """Origin and key of the first line."""
+    head = _line(line)
+    origin = _member(head, "origin", {"origin", "t", "v", "verifier_key"})
+    if head["t"] != "log" or type(head["v"]) is not int or head["v"] != 1:
+        raise _Bad("it does not begin an export of version 1")
+    return origin, _parse_key(head["verifier_key"])
+
+
+def _parse_leaf_line(content: dict[str, Any], index: int) -> bytes:
+    """The leaf of a line that also has a payload; a line without one has only one spelling and never comes here."""
+    number = content.get("i")
+    if content.get("t") != "leaf" or type(number) is not int or number != index:
+        raise _Bad(f"it is neither event {index}, which comes next, nor a checkpoint")
+    return _unbase64(_member(content, "leaf", {"i", "leaf", "payload", "t"}).encode())
 
 
 def _is_text(value: object) -> bool:
@@ -519,7 +540,7 @@ def _is_commit(value: object) -> bool:
 # newer than this file is better checked with a newer copy of it.
 _MEMBERS: Final[dict[str, Callable[[Any], bool]]] = {
     "v": lambda value: type(value) is int and value == 1,
-    "k": lambda value: type(value) is int and 1 <= value <= 99,
+    "k": lambda value: type(value) is int and 1 <= value <= _LAST_KIND,
     "i": _is_index,
     "t": lambda value: type(value) is int and _EARLIEST <= value < _LATEST,
     "org": _is_text,
@@ -545,8 +566,11 @@ _MEMBERS: Final[dict[str, Callable[[Any], bool]]] = {
 _REQUIRED: Final = ("v", "k", "i", "t", "org", "actor", "codes")
 
 
-def _event(value: Any) -> dict[str, Any]:
-    """A leaf's object, its members known, of their types and complete."""
+def _event(leaf: bytes, index: int) -> dict[str, Any]:
+    """(2): a leaf's object, its members known, of their types and complete."""
+    if len(leaf) > MAX_LEAF:
+        raise _Bad(f"a leaf is at most {MAX_LEAF} bytes")
+    value = _canonical(leaf)
     if not isinstance(value, dict):
         raise _Bad("the leaf is not an object")
     for name, member in value.items():
@@ -558,6 +582,8 @@ def _event(value: Any) -> dict[str, Any]:
     for name in _REQUIRED:
         if name not in value:
             raise _Bad(f"the leaf has no member {name}")
+    if value["i"] != index:
+        raise _Bad(f"the leaf says that it is event {value['i']}")
     return value
 
 

@@ -160,8 +160,10 @@ def read_key(path: Path) -> str:
 
 def _is_ours(pid: int) -> bool:
     """Whether a process of this user has this number; a stranger's is not ours to hand a credential to."""
+    if pid <= 0:
+        return False
     try:
         os.kill(pid, 0)
     except (OSError, OverflowError):
         return False
-    return pid > 0
+    return True

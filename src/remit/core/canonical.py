@@ -10,9 +10,9 @@ that a double can't hold, lone surrogates, keys that are not strings.
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import TypeAlias
 
 from remit.core.errors import Malformed
@@ -78,7 +78,7 @@ def _write(value: Json, out: list[str]) -> None:
     elif value is False:
         out.append("false")
     elif isinstance(value, str):
-        out.append(json.dumps(value, ensure_ascii=False))
+        out.append(encode_basestring(value))
     elif isinstance(value, int):
         if not I64_MIN <= value <= I64_MAX:
             raise Malformed("an integer is outside 64 bits")
@@ -103,7 +103,7 @@ def _write_object(value: Mapping[str, Json], out: list[str]) -> None:
     for position, key in enumerate(keys):
         if position:
             out.append(",")
-        out.append(json.dumps(key, ensure_ascii=False))
+        out.append(encode_basestring(key))
         out.append(":")
         _write(value[key], out)
     out.append("}")

@@ -1,0 +1,173 @@
+"""The commands about the home as a whole: make it, serve it, look it over; and a decision or a schema by hand."""
+
+import json
+import stat
+import sys
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from secrets import token_hex
+from typing import Annotated, Final
+
+import typer
+from typer import Argument, Option
+
+from remit import wiring
+from remit.cli.commands import NO, YES, Invocation, command
+from remit.cli.connection import SESSION_TOKEN, as_person, as_session, check_home, live_url, load_settings, person_key
+from remit.cli.files import read_text
+from remit.cli.output import Column, json_text
+from remit.core.canonical import Json
+from remit.core.errors import InvalidDocument, RemitError, Unavailable
+from remit.guards.documents import schema as schema_of
+from remit.guards.json_in import parse
+from remit.sdk.client import Document
+
+_OTHERS: Final = 0o077
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to ``app``."""
+    command(app, "init", example="remit init --person ada@example.test")(init)
+    command(app, "up", example="remit up --port 8765")(up)
+    command(app, "status", example="remit status --json")(status)
+    command(app, "doctor", example="remit doctor")(doctor)
+    command(
+        app,
+        "decide",
+        example="""remit decide --session ses_… --tool office/list_mail --arguments '{"limit": 5}'""",
+    )(decide)
+    command(app, "schema", example="remit schema ToolReview")(schema)
+
+
+async def init(
+    job: Invocation,
+    person: Annotated[str, Option(help="Address of the first person, who gets every role.")] = wiring.DEFAULT_PERSON,
+    issuer: Annotated[str, Option(help="Origin that tokens and the log carry for good.")] = wiring.DEFAULT_ISSUER,
+    name: Annotated[str | None, Option(help="What the first person is called; default the address.")] = None,
+) -> None:
+    """Make a home: keys, store, log, the first person with a local key, and the shipped policies."""
+    made = await wiring.init_home(job.home, person, issuer, name)
+    answer = {member: made[member] for member in ("home", "person", "admin_link") if member in made}
+    job.out.document(answer, [*answer.items(), ("person key", made.get("person_key_file"))])
+    job.out.note(
+        "The person key answers approvals. It is no wall against an agent that runs as your own user:\n"
+        "where agents have a shell, let them run as another user.\n"
+        "Next: `remit up`, or `remit server add`."
+    )
+
+
+async def up(
+    job: Invocation,
+    host: Annotated[str | None, Option(help="Address to listen on; default from the settings.")] = None,
+    port: Annotated[int | None, Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = None,
+) -> None:
+    """Serve the API and the MCP gateway until SIGTERM or SIGINT; the first line on stdout says where."""
+    check_home(job.home)
+    chosen = load_settings(job.home)
+    running = await live_url(job.home)
+    if running is not None:
+        job.out.note(f"Another server of this home answers at {running}; both write one log.")
+
+    def announce(facts: Mapping[str, Json]) -> None:
+        # One line whatever the form: programs wait for it and read the address from it.
+        job.out.line(dict(facts), f"Remit serves {facts['url']} (MCP at {facts['mcp']}), pid {facts['pid']}, home {facts['home']}")
+
+    await wiring.serve(
+        job.home, chosen, chosen.host if host is None else host, chosen.port if port is None else port, announce
+    )
+
+
+async def status(job: Invocation) -> int:
+    """Whether Remit can serve, and how much there is of what; exit 1 if it can't."""
+    async with as_person(job) as client:
+        found = await client.status()
+    health = found["health"]
+    shown = [("health", "ok" if health["ok"] else health["reason"]), *found["counts"].items()]
+    url = await live_url(job.home)
+    job.out.document(found, [*shown, ("server", url or "not running")])
+    return YES if health["ok"] else NO
+
+
+async def doctor(job: Invocation) -> int:
+    """Look the installation over and say how to put right what is not; exit 1 if a check fails."""
+    checks = await _checks(job)
+    columns = [Column("id"), Column("ok"), Column("found"), Column("fix")]
+    if job.out.json:
+        job.out.document({"checks": checks})
+    else:
+        job.out.table(checks, columns, "Nothing to check.")
+    return YES if all(check["ok"] for check in checks) else NO
+
+
+async def decide(
+    job: Invocation,
+    session: Annotated[str, Option(help="The session's id.")],
+    tool: Annotated[str, Option(help="The tool, as server/tool.")],
+    arguments: Annotated[str, Option(help="The arguments as JSON; - reads stdin, @FILE a file.")],
+    call_id: Annotated[str | None, Option(help="Your own id for the call; default a fresh one.")] = None,
+    token: Annotated[str | None, Option(help=f"The session token; default {SESSION_TOKEN}.")] = None,
+) -> int:
+    """Ask for a decision on one call. An allow is recorded and spends its budget; exit 1 for deny and ask."""
+    given = _arguments(arguments)
+    async with as_session(job, token) as client:
+        answer = await client.decide(session, call_id or f"cli-{token_hex(8)}", tool, given)
+    reasons = "\n".join(f"{one['text']}. {one['hint']} [{one['code']}]" for one in answer["reasons"])
+    approval = answer["approval"]
+    lines: list[tuple[str, object]] = [("decision", answer["decision"]), ("tool", answer["tool"])]
+    lines += [("why", reasons or None), ("approval", approval["approval"] if approval else None)]
+    lines += [("call", answer["call_id"]), ("intent", answer["intent"]), ("event", answer["event"])]
+    job.out.document(answer, lines)
+    if approval:
+        job.out.note(f"A person answers with `remit approval approve {approval['approval']}`; then ask again.")
+    return YES if answer["decision"] == "allow" else NO
+
+
+async def schema(job: Invocation, kind: Annotated[str, Argument(metavar="KIND", help="Such as Agent or Grant.")]) -> None:
+    """Print the JSON Schema of a kind of file or answer. Needs no home."""
+    job.out.raw(json_text(schema_of(kind)))
+
+
+def _arguments(text: str) -> dict[str, Json]:
+    if text == "-":
+        text = sys.stdin.read()
+    elif text.startswith("@"):
+        text = read_text(Path(text[1:]))
+    value = parse(text.encode("utf-8", "surrogateescape"))
+    if not isinstance(value, dict):
+        raise InvalidDocument("arguments are one JSON object", hint="""Such as --arguments '{"limit": 5}'.""")
+    return value
+
+
+async def _checks(job: Invocation) -> list[Document]:
+    home = job.home
+    checks = [_home_check(home)]
+    if not checks[0]["ok"]:
+        return checks
+    checks += [_modes_check(home), _try("settings", lambda: _settings(home), "Correct remit.toml.")]
+    checks.append(_try("person-key", lambda: _key(home), "Use the home that `remit init` made."))
+    if not all(check["ok"] for check in checks):
+        return checks
+    try:
+        async with as_person(job) as client:
+            found = await client.status()
+            checkpoint = (await client.checkpoint()).splitlines()
+            servers = await client.listing("servers")
+    except RemitError as error:
+        return [*checks, _check("store", ok=False, found=error.detail, fix=error.hint)]
+    health = found["health"]
+    checks.append(_check("store", ok=health["ok"], found=health["reason"] or "opens and answers", fix="See the reason."))
+    checks.append(_log_check(checkpoint, found["counts"].get("events")))
+    unknown = found["counts"].get("unknown", 0)
+    checks.append(_check("calls", ok=not unknown, found=f"{unknown} unknown", fix="`remit audit unknown` lists them."))
+    checks += [_server_check(server) for server in servers if server["state"] != "retired"]
+    url = await live_url(home)
+    return [*checks, _check("server", ok=True, found=f"serves {url}" if url else "not running", fix="")]
+
+
+def _check(name: str, *, ok: bool, found: str, fix: str) -> Document:
+    return {"id": name, "ok": ok, "found": found, "fix": None if ok else fix}
+
+
+def _try(name: str, look: "typer.models.CallbackParam | object", fix: str) -> Document:
+    raise NotImplementedError
