@@ -168,7 +168,7 @@ async def test_a_changed_definition_differs_in_one_tool_only(tmp_path: Path) -> 
         after = await list_tools(connection)
     assert before == again
     changed = [json.loads(new)["name"] for old, new in zip(before, after, strict=True) if old != new]
-    assert changed == ["read_file"]
+    assert changed == ["write_file"]
 
 
 def test_seeding_makes_the_office_and_ends(tmp_path: Path) -> None:

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from remit.core.credentials import PersonCaller
+from remit.core.errors import NameTaken
 from remit.core.people import Person
 from remit.core.times import DAY, to_text
 from remit.services import agents, grants, people, review, servers
@@ -15,7 +18,8 @@ from remit.services.authority import AuthorityCache
 from remit.services.deps import Deps
 from remit.services.documents import Document
 from remit.services.sealing import Sealer
-from remit.storage.sqlite import SqliteStore
+from remit.storage.sqlite import SqliteStore, open_store
+from remit.storage.subject_keys import SubjectKeys
 from remit.tokens.jwt import SessionTokens
 from remit.tokens.keys import SecretBox, SigningKey
 
@@ -223,3 +227,26 @@ def make_deps(store: SqliteStore, clock: HandClock, sealer: Sealer) -> Deps:
         box=SecretBox(bytes(32)),
         authority=AuthorityCache(),
     )
+
+
+def race_for_name(path: Path, name: str, barrier: Any, outcomes: Any) -> None:
+    """In a process of its own: add a server of this name at the same moment as another process does."""
+    anyio.run(_race, path, name, barrier, outcomes)
+
+
+async def _race(path: Path, name: str, barrier: Any, outcomes: Any) -> None:
+    clock = HandClock()
+    sealer = Sealer(SubjectKeys(path / "subjects", SystemEntropy()), SystemEntropy())
+    store = await open_store(path / "remit.db", clock, sealer)
+    deps = make_deps(store, clock, sealer)
+    async with store.view(deps.org) as view:
+        admin = (await view.nouns.all(Person))[0]
+    caller = PersonCaller(org=deps.org, key="key_0", person=admin)
+    barrier.wait(30)
+    try:
+        await servers.add(deps, caller, {"kind": "Server", "name": name, "caller": True})
+        outcomes.put("added")
+    except NameTaken:
+        outcomes.put("taken")
+    finally:
+        await store.close()

@@ -1,10 +1,10 @@
 """The commands about the home as a whole: make it, serve it, look it over; and a decision or a schema by hand."""
 
-import json
-import stat
+import asyncio
+import contextlib
+import signal
 import sys
-from collections.abc import Mapping
-from decimal import Decimal
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from secrets import token_hex
 from typing import Annotated, Final
@@ -14,16 +14,16 @@ from typer import Argument, Option
 
 from remit import wiring
 from remit.cli.commands import NO, YES, Invocation, command
-from remit.cli.connection import SESSION_TOKEN, as_person, as_session, check_home, live_url, load_settings, person_key
+from remit.cli.connection import SESSION_TOKEN, as_person, as_session, check_home, live_url, load_settings
+from remit.cli.doctor import look_over
 from remit.cli.files import read_text
 from remit.cli.output import Column, json_text
 from remit.core.canonical import Json
-from remit.core.errors import InvalidDocument, RemitError, Unavailable
+from remit.core.errors import InvalidDocument
 from remit.guards.documents import schema as schema_of
 from remit.guards.json_in import parse
-from remit.sdk.client import Document
 
-_OTHERS: Final = 0o077
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def register(app: typer.Typer) -> None:
@@ -69,13 +69,18 @@ async def up(
     if running is not None:
         job.out.note(f"Another server of this home answers at {running}; both write one log.")
 
-    def announce(facts: Mapping[str, Json]) -> None:
-        # One line whatever the form: programs wait for it and read the address from it.
-        job.out.line(dict(facts), f"Remit serves {facts['url']} (MCP at {facts['mcp']}), pid {facts['pid']}, home {facts['home']}")
+    listening = asyncio.Event()
 
-    await wiring.serve(
-        job.home, chosen, chosen.host if host is None else host, chosen.port if port is None else port, announce
-    )
+    def announce(facts: Mapping[str, Json]) -> None:
+        listening.set()
+        # JSON with and without --json: programs wait for this line and read the address from it.
+        job.out.raw(json_text(facts, None))
+        job.out.note(f"Remit serves {facts['url']}, MCP at {facts['mcp']}. Ctrl-C ends it.")
+
+    with _ended_by_signal(listening):
+        await wiring.serve(
+            job.home, chosen, chosen.host if host is None else host, chosen.port if port is None else port, announce
+        )
 
 
 async def status(job: Invocation) -> int:
@@ -91,7 +96,7 @@ async def status(job: Invocation) -> int:
 
 async def doctor(job: Invocation) -> int:
     """Look the installation over and say how to put right what is not; exit 1 if a check fails."""
-    checks = await _checks(job)
+    checks = await look_over(job)
     columns = [Column("id"), Column("ok"), Column("found"), Column("fix")]
     if job.out.json:
         job.out.document({"checks": checks})
@@ -139,35 +144,23 @@ def _arguments(text: str) -> dict[str, Json]:
     return value
 
 
-async def _checks(job: Invocation) -> list[Document]:
-    home = job.home
-    checks = [_home_check(home)]
-    if not checks[0]["ok"]:
-        return checks
-    checks += [_modes_check(home), _try("settings", lambda: _settings(home), "Correct remit.toml.")]
-    checks.append(_try("person-key", lambda: _key(home), "Use the home that `remit init` made."))
-    if not all(check["ok"] for check in checks):
-        return checks
+@contextlib.contextmanager
+def _ended_by_signal(listening: asyncio.Event) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end a server in good order, whenever they come.
+
+    The HTTP server takes both while it serves, and sends them to us once more when it has stopped: by then the work is
+    done and they mean nothing. Before it listens they cancel the start.
+    """
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+    def end(_number: int, _frame: object) -> None:
+        if task is not None and not listening.is_set():
+            loop.call_soon_threadsafe(task.cancel)
+
+    before = {number: signal.signal(number, end) for number in _ENDING}
     try:
-        async with as_person(job) as client:
-            found = await client.status()
-            checkpoint = (await client.checkpoint()).splitlines()
-            servers = await client.listing("servers")
-    except RemitError as error:
-        return [*checks, _check("store", ok=False, found=error.detail, fix=error.hint)]
-    health = found["health"]
-    checks.append(_check("store", ok=health["ok"], found=health["reason"] or "opens and answers", fix="See the reason."))
-    checks.append(_log_check(checkpoint, found["counts"].get("events")))
-    unknown = found["counts"].get("unknown", 0)
-    checks.append(_check("calls", ok=not unknown, found=f"{unknown} unknown", fix="`remit audit unknown` lists them."))
-    checks += [_server_check(server) for server in servers if server["state"] != "retired"]
-    url = await live_url(home)
-    return [*checks, _check("server", ok=True, found=f"serves {url}" if url else "not running", fix="")]
-
-
-def _check(name: str, *, ok: bool, found: str, fix: str) -> Document:
-    return {"id": name, "ok": ok, "found": found, "fix": None if ok else fix}
-
-
-def _try(name: str, look: "typer.models.CallbackParam | object", fix: str) -> Document:
-    raise NotImplementedError
+        with contextlib.suppress(asyncio.CancelledError):
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""Examples: an office to govern, and the demo that attacks it."""

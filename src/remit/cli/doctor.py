@@ -1,0 +1,104 @@
+"""Come in here for what ``remit doctor`` looks at: each check says what it found and how to put it right."""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from remit.cli.commands import Invocation
+from remit.cli.connection import as_person, check_home, live_url, load_settings, person_key
+from remit.core.errors import RemitError
+from remit.sdk.client import Document, RemitClient
+
+_OTHERS: Final = 0o077
+_SHOWN: Final = 3
+
+
+async def look_over(job: Invocation) -> list[Document]:
+    """Every check, in the order in which one depends on another; it ends early where the next would only repeat."""
+    try:
+        check_home(job.home)
+    except RemitError as error:
+        return [_failed("home", error)]
+    checks = [_check("home", ok=True, found=str(job.home)), _modes(job.home), _settings(job.home), _key(job.home)]
+    if not all(check["ok"] for check in checks):
+        return checks
+    try:
+        async with as_person(job) as client:
+            checks += await _inside(client)
+    except RemitError as error:
+        return [*checks, _failed("store", error)]
+    url = await live_url(job.home)
+    return [*checks, _check("server", ok=True, found=f"serves at {url}" if url else "not running")]
+
+
+async def _inside(client: RemitClient) -> list[Document]:
+    """What only Remit itself can tell: store, log, lost calls, upstreams."""
+    found = await client.status()
+    health, counts = found["health"], found["counts"]
+    store = _check("store", ok=health["ok"], found=health["reason"] or "opens and answers", fix="Mend what it names.")
+    lines = (await client.checkpoint()).splitlines()
+    # C2SP checkpoint: origin, size, root hash, blank, signatures. Whole proof: `remit audit verify`.
+    signed = len(lines) > _SHOWN and lines[1].isdigit()
+    told = f"{lines[0]}, {lines[1]} events signed; `remit audit verify` checks each" if signed else "no signed head"
+    log = _check("log", ok=signed, found=told, fix="Keep a copy of the home, then `remit audit verify`.")
+    unknown = counts.get("unknown", 0)
+    calls = _check("calls", ok=not unknown, found=f"{unknown} unknown", fix="`remit audit unknown` lists them.")
+    servers = [_server(server) for server in await client.listing("servers") if server.get("state") != "retired"]
+    return [store, log, calls, *servers]
+
+
+def _server(server: Document) -> Document:
+    name, state = str(server["name"]), server.get("state")
+    if server.get("caller") or server.get("seen"):
+        fix = f"Look at `remit server list`, then `remit server approve {name}`."
+        return _check(f"server:{name}", ok=state == "active", found=str(state), fix=fix)
+    return _check(f"server:{name}", ok=False, found="never reached", fix=f"`remit server sync {name}`.")
+
+
+def _modes(home: Path) -> Document:
+    """Nothing in a home is for anybody but its owner."""
+    loose = sorted(str(path.relative_to(home)) or "." for path in _kept(home) if _open_to_others(path))
+    shown = ", ".join(loose[:_SHOWN]) + (f" and {len(loose) - _SHOWN} more" if len(loose) > _SHOWN else "")
+    found = f"others may enter or read {shown}" if loose else "for its owner only"
+    return _check("permissions", ok=not loose, found=found, fix=f"chmod -R go-rwx {home}")
+
+
+def _kept(home: Path) -> Iterator[Path]:
+    """What must be closed: the home itself, and every key within. A closed home closes the rest."""
+    yield home
+    for folder in (home / "keys", home / "subjects"):
+        if folder.is_dir():
+            yield folder
+            yield from (path for path in folder.iterdir() if path.name != "log.vkey")
+
+
+def _open_to_others(path: Path) -> bool:
+    try:
+        return bool(stat.S_IMODE(path.stat().st_mode) & _OTHERS)
+    except OSError:
+        return False
+
+
+def _settings(home: Path) -> Document:
+    try:
+        load_settings(home)
+    except RemitError as error:
+        return _failed("settings", error)
+    return _check("settings", ok=True, found="valid")
+
+
+def _key(home: Path) -> Document:
+    try:
+        person_key(home)
+    except RemitError as error:
+        return _failed("person-key", error)
+    return _check("person-key", ok=True, found=str(home / "keys" / "person.key"))
+
+
+def _failed(name: str, error: RemitError) -> Document:
+    return _check(name, ok=False, found=error.detail, fix=error.hint)
+
+
+def _check(name: str, *, ok: bool, found: str, fix: str = "") -> Document:
+    return {"id": name, "ok": ok, "found": found, "fix": None if ok else fix}
