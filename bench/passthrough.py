@@ -16,7 +16,17 @@ import msgspec
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from remit.gateway.upstream import ErrorReply, HttpTarget, StdioTarget, Target, UpstreamKey, Upstreams, list_tools
+from remit.gateway.upstream import (
+    ErrorReply,
+    HttpTarget,
+    NotSent,
+    Reply,
+    StdioTarget,
+    Target,
+    UpstreamKey,
+    Upstreams,
+    list_tools,
+)
 from remit.gateway.wire import renamed
 
 
@@ -99,12 +109,18 @@ class Passthrough:
 
     async def _call(self, params: _Params) -> bytes:
         server, _, tool = params.name.partition("__")
-        connection = await self._pool.get(_key(server), self._targets[server])
         raw = b'{"name":' + json.dumps(tool).encode() + b',"arguments":' + bytes(params.arguments) + b"}"
-        reply = await connection.call("tools/call", raw, 60.0)
+        try:
+            reply = await self._forward(server, raw)
+        except NotSent:  # the connection was stale and nothing was sent
+            reply = await self._forward(server, raw)
         if isinstance(reply, ErrorReply):
             return b',"error":' + reply.raw
         return b',"result":' + reply.raw
+
+    async def _forward(self, server: str, raw: bytes) -> Reply:
+        connection = await self._pool.get(_key(server), self._targets[server])
+        return await connection.call("tools/call", raw, 60.0)
 
 
 def _key(server: str) -> UpstreamKey:

@@ -27,6 +27,7 @@ class Stage:
 
     folder: Path
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    office: subprocess.Popen[bytes] | None = None
     office_port: int = 0
 
     @property
@@ -67,17 +68,20 @@ class Stage:
         command = [sys.executable, str(OFFICE), "--db", str(self.office_db), "--http", str(self.office_port)]
         with (self.folder / "office.log").open("ab") as log:
             process = subprocess.Popen([*command, "--port-file", str(port_file), *options], stdout=log, stderr=log)
-        self.processes.append(process)
+        self.office = process
         wait_for(port_file.exists, "the office")
         self.office_port = int(port_file.read_text())
 
     def restart_office(self, *options: str) -> None:
         """Stop the office and start another one in its place."""
-        end(self.processes.pop())
+        if self.office is not None:
+            end(self.office)
         self.start_office(*options)
 
     def tear_down(self) -> None:
         """End every process that was started here."""
+        if self.office is not None:
+            end(self.office)
         while self.processes:
             end(self.processes.pop())
 

@@ -1,6 +1,7 @@
 """Agents: what activation asks for, what stops an agent, and what stays stopped."""
 
 import multiprocessing
+from typing import Any
 
 import anyio.to_thread
 import pytest
@@ -87,9 +88,7 @@ async def test_the_name_of_a_retired_agent_is_never_used_again(world: World) -> 
 async def test_two_processes_that_add_one_name_at_once_get_it_once(world: World) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, outcomes = context.Barrier(2), context.Queue()
-    children = [
-        context.Process(target=race_for_name, args=(world.path, "office", barrier, outcomes)) for _ in range(2)
-    ]
+    children = [context.Process(target=race_for_name, args=(world.path, "office", barrier, outcomes)) for _ in range(2)]
     for child in children:
         child.start()
     found = [await anyio.to_thread.run_sync(outcomes.get, True, 60) for _ in children]
@@ -163,7 +162,7 @@ async def test_a_kill_stops_the_agent_and_its_sessions_and_counts_them(world: Wo
     caller = await host(world)
     for _ in range(2):
         await start(world, caller)
-    answer = await agents.kill(world.deps, world.admin, "bookkeeper", "poisoned: called eve@evil.test")
+    answer: dict[str, Any] = await agents.kill(world.deps, world.admin, "bookkeeper", "poisoned: called eve@evil.test")
     check_answer("Killed", answer)
     assert answer["killed"] == {"sessions": 2, "tokens": 2, "approvals": 0, "agents": 1}
     assert (await world.kinds())[answer["event"]] == Kind.AGENT_KILLED

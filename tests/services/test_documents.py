@@ -78,7 +78,9 @@ def as_file(document: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(slugs, st.none() | lines, st.sampled_from(["delegated", "autonomous"]), st.none() | times, st.none() | times)
-def test_an_agent_reads_back_as_itself(name: str, purpose: str | None, mode: Any, ends: int | None, review: int | None) -> None:
+def test_an_agent_reads_back_as_itself(
+    name: str, purpose: str | None, mode: Any, ends: int | None, review: int | None
+) -> None:
     agent = Agent(
         org=ORG,
         id="agt_x",
@@ -151,8 +153,11 @@ ceilings = st.builds(
 
 
 @given(
-    st.lists(selectors, min_size=1, max_size=3).map(tuple), st.none() | lines, st.lists(ceilings, max_size=2).map(tuple),
-    times, st.booleans(),
+    st.lists(selectors, min_size=1, max_size=3).map(tuple),
+    st.none() | lines,
+    st.lists(ceilings, max_size=2).map(tuple),
+    times,
+    st.booleans(),
 )
 def test_a_grant_reads_back_as_itself(tools: Any, when: str | None, limits: Any, expires: int, personal: bool) -> None:
     grant = Grant(
@@ -242,9 +247,7 @@ reviews = st.builds(
 def test_a_review_reads_back_as_itself(review: ToolReview) -> None:
     document = review_document(review, ADA.email)
     check_answer("ToolReview", document)
-    again = read_review(
-        document, org=ORG, id=review.id, reviewed_by=review.reviewed_by, reviewed_at=review.reviewed_at
-    )
+    again = read_review(document, org=ORG, id=review.id, reviewed_by=review.reviewed_by, reviewed_at=review.reviewed_at)
     assert again == review
 
 
@@ -324,7 +327,7 @@ def test_every_object_of_every_schema_is_closed() -> None:
 
 def test_a_printed_schema_stands_alone() -> None:
     for kind in kinds():
-        assert '.json#' not in repr(schema(kind))
+        assert ".json#" not in repr(schema(kind))
         assert "Values.json" not in repr(schema(kind))
 
 

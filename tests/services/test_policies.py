@@ -5,8 +5,8 @@ import pytest
 from remit.core.errors import Forbidden, InvalidPolicy, NotFound
 from remit.core.events import Kind
 from remit.guards.documents import check_answer
-from remit.services import policies
-from tests.services.world import PAY, World
+from remit.services import policies, servers
+from tests.services.world import PAY, World, tool
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ async def test_a_bad_set_is_refused_whole_and_the_old_one_stays(world: World) ->
     before = await policies.show(world.deps, world.admin)
     epoch = await world.epoch()
     with pytest.raises(InvalidPolicy) as refused:
-        await policies.apply(world.deps, world.admin, GOOD + BAD[:0] + (("bad.cedar", BAD[0][1]),))
+        await policies.apply(world.deps, world.admin, (*GOOD, ("bad.cedar", BAD[0][1])))
     assert await policies.show(world.deps, world.admin) == before
     assert await world.epoch() == epoch
     last = (await world.leaves())[-1]
@@ -53,19 +53,28 @@ async def test_a_check_names_every_error_and_changes_nothing(world: World) -> No
 async def test_a_review_that_the_policies_in_force_do_not_fit_is_refused(world: World) -> None:
     await world.server(PAY)
     await world.review_pay()
-    capped = (
-        "cap.cedar",
+    text = (
         '@id("cap") forbid(principal, action == Remit::Action::"office/pay_invoice", resource) '
-        'when { context.args.amount.greaterThan(decimal("10.0")) };',
+        'when { context.args.amount.greaterThan(decimal("10.0")) };'
     )
-    await policies.apply(world.deps, world.admin, (capped,))
-    # As free text the amount is no decimal any more, and a forbid can't be left out silently.
+    await policies.apply(world.deps, world.admin, (("cap.cedar", text),))
+    # The new definition has no amount, so the forbid would read nothing; it can't be left out silently.
+    await world.sync(tool("pay_invoice", {"type": "object", "properties": {"recipient": {"type": "string"}}}))
     with pytest.raises(InvalidPolicy):
-        await world.review("office/pay_invoice", effect="write", arguments={"/amount": {"role": "free"}}) if False else (
-            await policies.apply(
-                world.deps, world.admin, (("cap.cedar", capped[1].replace("args.amount", "args.amont")),)
-            )
-        )
+        await world.review("office/pay_invoice", effect="write")
+    assert await world.state("office/pay_invoice") == "quarantined"
+    await policies.apply(world.deps, world.admin, GOOD)
+    await world.review("office/pay_invoice", effect="write")
+
+
+async def test_a_server_that_a_policy_names_is_not_retired_from_under_it(world: World) -> None:
+    await world.server()
+    named = (("s.cedar", '@id("s") forbid(principal, action in Remit::Action::"server:office", resource);'),)
+    await policies.apply(world.deps, world.admin, named)
+    with pytest.raises(InvalidPolicy):
+        await servers.retire(world.deps, world.admin, "office")
+    await policies.apply(world.deps, world.admin, GOOD)
+    assert (await servers.retire(world.deps, world.admin, "office"))["state"] == "retired"
 
 
 async def test_only_administrators_put_policies_in_force(world: World) -> None:

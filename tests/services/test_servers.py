@@ -1,6 +1,7 @@
 """Servers: credentials go in, and come out only on the way upstream."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 VALUE = "Bearer very-secret-value"
 HTTP = {"kind": "Server", "name": "office", "url": "http://127.0.0.1:9/mcp"}
-STDIO = {
+STDIO: dict[str, Any] = {
     "kind": "Server",
     "name": "git",
     "stdio": {"command": "/usr/bin/env", "env": {"PLAIN": "1", "TOKEN": "vault:GIT_TOKEN"}},
@@ -24,7 +25,6 @@ STDIO = {
 async def noun(world: World, name: str) -> Server:
     async with world.deps.store.view(world.deps.org) as view:
         return await find(view, Server, name)
-
 
 
 @pytest.mark.claim("credential:never-returned")

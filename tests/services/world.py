@@ -25,7 +25,7 @@ from remit.tokens.keys import SecretBox, SigningKey
 
 START = 1_795_000_000_000
 ISSUER = "http://localhost:8765"
-IDENTITY = {"serverInfo": {"name": "office", "version": "1"}, "instructions": "Be kind."}
+IDENTITY: dict[str, Any] = {"serverInfo": {"name": "office", "version": "1"}, "instructions": "Be kind."}
 PAY_SCHEMA = {
     "type": "object",
     "properties": {
@@ -190,8 +190,10 @@ class World:
         known = authority.tools.get(ref)
         id = next(one.id for one in authority.agents.values() if one.name == agent)
         now = self.clock.now()
-        return known is not None and known.tool.state == "approved" and bool(
-            authority.grants_reaching(id, known.tool, now)
+        return (
+            known is not None
+            and known.tool.state == "approved"
+            and bool(authority.grants_reaching(id, known.tool, now))
         )
 
     async def leaves(self) -> list[dict[str, Any]]:

@@ -62,11 +62,25 @@ def command(app: typer.Typer, name: str, *, example: str) -> Callable[[W], W]:
     """Register an async function as the command ``name`` of ``app``; ``example`` is a line that works as it stands."""
 
     def register(work: W) -> W:
-        help_text = f"{inspect.getdoc(work)}\n\nExample:\n\n\b\n  {example}"
-        app.command(name, help=help_text)(_runner(work))
+        app.command(name, help=_help(work, example))(_runner(work))
         return work
 
     return register
+
+
+def fallback(app: typer.Typer, *, example: str) -> Callable[[W], W]:
+    """Register an async function as what ``app`` does when none of its commands is named."""
+
+    def register(work: W) -> W:
+        app.callback(invoke_without_command=True, no_args_is_help=False, help=_help(work, example))(_runner(work))
+        return work
+
+    return register
+
+
+def _help(work: Work, example: str) -> str:
+    # \b keeps the lines of a paragraph as they are.
+    return f"{inspect.getdoc(work)}\n\nExample:\n\n\b\n  {example}"
 
 
 def _runner(work: Work) -> Callable[..., None]:
@@ -82,6 +96,9 @@ def _runner(work: Work) -> Callable[..., None]:
     ) -> None:
         found = context.find_object(Invocation) or Invocation()
         job = found.narrowed(home, json=json, quiet=quiet, plain=no_color)
+        if context.invoked_subcommand is not None:
+            context.obj = job
+            return
         raise typer.Exit(execute(job, lambda: work(job, **given)))
 
     own = list(inspect.signature(work).parameters.values())[1:]

@@ -19,10 +19,11 @@ from remit.cli.doctor import look_over
 from remit.cli.files import read_text
 from remit.cli.output import Column, json_text
 from remit.core.canonical import Json
-from remit.core.errors import InvalidDocument
+from remit.core.errors import InvalidDocument, RemitError
 from remit.guards.documents import schema as schema_of
 from remit.guards.json_in import parse
 
+_INIT_MEMBERS: Final[tuple[str, ...]] = ("home", "person", "admin_link")
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -48,7 +49,7 @@ async def init(
 ) -> None:
     """Make a home: keys, store, log, the first person with a local key, and the shipped policies."""
     made = await wiring.init_home(job.home, person, issuer, name)
-    answer = {member: made[member] for member in ("home", "person", "admin_link") if member in made}
+    answer = {member: made[member] for member in _INIT_MEMBERS if member in made}
     job.out.document(answer, [*answer.items(), ("person key", made.get("person_key_file"))])
     job.out.note(
         "The person key answers approvals. It is no wall against an agent that runs as your own user:\n"
@@ -138,7 +139,10 @@ def _arguments(text: str) -> dict[str, Json]:
         text = sys.stdin.read()
     elif text.startswith("@"):
         text = read_text(Path(text[1:]))
-    value = parse(text.encode("utf-8", "surrogateescape"))
+    try:
+        value = parse(text.encode("utf-8", "surrogateescape"))
+    except RemitError as error:
+        raise type(error)(f"--arguments: {error.detail}", hint=error.hint) from error
     if not isinstance(value, dict):
         raise InvalidDocument("arguments are one JSON object", hint="""Such as --arguments '{"limit": 5}'.""")
     return value

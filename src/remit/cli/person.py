@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 from typer import Argument, Option
 
+from remit.cli.applying import apply_all
 from remit.cli.commands import Invocation, command, group
 from remit.cli.connection import as_person
 from remit.cli.files import read_documents
@@ -14,16 +15,37 @@ app = group("person", "People, and what each may do.")
 
 _COLUMNS: Final = (Column("email"), Column("name"), Column("roles"), Column("state"), Column("id"))
 
-WhoArgument = Annotated[str, Argument(metavar="PERSON", help="E-mail address or per_ id.")]
-
 
 @command(app, "add", example="remit person add -f grace.yaml")
-async def add(job: Invocation, file: Annotated[Path, Option("-f", "--file", help="A file of kind Person.")]) -> None:
+async def add(job: Invocation, file: Annotated[Path, Option("--file", "-f", help="A file of kind Person.")]) -> None:
     """Add the people of a file."""
     documents = read_documents(file, "Person")
-    made = []
     async with as_person(job) as client:
-        made = [await client.create_from(document) for document in ()]
-        for document in documents:
-            made.append(await client.create("people", document.value))
+        made = await apply_all(job, documents, lambda document: client.create("people", document.value))
     job.out.each(made, _COLUMNS, "Nobody was added.")
+
+
+@command(app, "list", example="remit person list --json")
+async def list_people(job: Invocation) -> None:
+    """List everyone."""
+    async with as_person(job) as client:
+        found = await client.listing("people")
+    job.out.table(found, _COLUMNS, "There is nobody here.")
+
+
+@command(app, "suspend", example="remit person suspend grace@example.test")
+async def suspend(
+    job: Invocation, person: Annotated[str, Argument(metavar="PERSON", help="E-mail address or per_ id.")]
+) -> None:
+    """Stop a person: their keys, answers and agents stop with them."""
+    async with as_person(job) as client:
+        job.out.document(await client.change("people", person, {"state": "suspended"}))
+
+
+@command(app, "reinstate", example="remit person reinstate grace@example.test")
+async def reinstate(
+    job: Invocation, person: Annotated[str, Argument(metavar="PERSON", help="E-mail address or per_ id.")]
+) -> None:
+    """Undo a suspension."""
+    async with as_person(job) as client:
+        job.out.document(await client.change("people", person, {"state": "active"}))

@@ -126,7 +126,7 @@ class Gateway:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if not self._own_origin(headers):
             return Answer(403, wire.error(b"null", wire.INVALID_REQUEST, "requests from this web origin are refused"))
-        caller = as_session(await authenticate(self._deps, headers.get("authorization")))
+        caller = await as_session(self._deps, await authenticate(self._deps, headers.get("authorization")))
         body = await read_body(receive, headers, self._limits.max_bytes)
         try:
             document = parse(body, self._limits)
@@ -154,7 +154,13 @@ class Gateway:
         if request.method != "initialize" and revision != wire.REVISION:
             text = f"protocol revision {wire.REVISION} is served here"
             return Answer(400, wire.error(request.raw_id, wire.INVALID_REQUEST, text))
-        sight = await look(self._deps, caller)
+        try:
+            sight = await look(self._deps, caller)
+        except Unauthenticated:
+            if request.method != "tools/call":
+                raise
+            # A call in a dead session is refused as a call: a Deny with an event, which a 401 would not leave.
+            return Answer(200, await self._refused(_doorway(scope), request, caller))
         return Answer(200, await method(sight, _doorway(scope), request, caller))
 
     # Methods that are answered here.
@@ -192,6 +198,14 @@ class Gateway:
         if not isinstance(name, str) or not name:
             return wire.error(request.raw_id, wire.INVALID_PARAMS, "a call names its tool")
         ref = door.ref(sight, name)
+        answer = await self._attempt(sight, ref, request, caller, again="remit/call_id" not in request.meta)
+        # Nothing was sent, so nothing was done: once more over a fresh connection, compared and decided anew.
+        return answer or await self._attempt(sight, ref, request, caller, again=False) or b""
+
+    async def _attempt(
+        self, sight: Sight, ref: str, request: wire.Request, caller: SessionCaller, *, again: bool
+    ) -> bytes | None:
+        """One decision and at most one forward; None when nothing was sent over a stale connection and ``again``."""
         ready, trouble = await self._prepare(sight, ref)
         arguments = request.params.get("arguments", {})
         call = ProposedCall(self._call_id(request), ref, arguments if isinstance(arguments, Mapping) else {})
@@ -205,7 +219,18 @@ class Gateway:
         if decision.replayed:
             text = f"Remit: {ref} was already forwarded under this call id (intent {decision.verdict.intent})."
             return wire.result(request.raw_id, wire.tool_error(text, decision.document()))
-        return await self._forward(request, caller, decision, ready, trouble)
+        return await self._forward(request, caller, decision, ready, trouble, again=again)
+
+    async def _refused(self, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
+        """The Deny for a call whose session no longer lives. If it came alive meanwhile, nothing is forwarded."""
+        name, arguments = str(request.params.get("name", "")), request.params.get("arguments", {})
+        ref = name if door.server is None else tool_ref(door.server, name)
+        call = ProposedCall(self._call_id(request), ref, arguments if isinstance(arguments, Mapping) else {})
+        decision = await open_call(self._deps, caller, call, Forwarder(self._deps.instance))
+        if isinstance(decision.verdict, Allow):
+            await close_call(self._deps, caller, call.call_id, Outcome("failed", not_acted=True))
+            return wire.result(request.raw_id, wire.tool_error(f"Remit: {ref} was not called; call again."))
+        return wire.result(request.raw_id, wire.tool_error(decision.sentence(), decision.document()))
 
     async def _prepare(self, sight: Sight, ref: str) -> tuple[Ready | None, UpstreamUnavailable | None]:
         """Connect and compare before deciding, so that a definition that changed is refused and not called."""
@@ -224,8 +249,10 @@ class Gateway:
         decision: Decision,
         ready: Ready | None,
         trouble: UpstreamUnavailable | None,
-    ) -> bytes:
-        """Step 9, then the close."""
+        *,
+        again: bool,
+    ) -> bytes | None:
+        """Step 9, then the close. None when ``again`` and an open connection turned out to be stale."""
         tool = decision.tool.partition("/")[2]
         params = wire.call_params(tool, request.raw_arguments, _meta_forwarded(request.meta))
         try:
@@ -234,7 +261,8 @@ class Gateway:
             reply = await ready.connection.call("tools/call", params, self._timeout)
         except NotSent as error:
             said = f"Remit: {decision.tool} was not called: {error.detail}. {error.hint}"
-            return await self._closed(request, caller, decision, Outcome("failed", not_acted=True), ready, said)
+            answer = await self._closed(request, caller, decision, Outcome("failed", not_acted=True), ready, said)
+            return None if again and ready is not None else answer
         except OutcomeUnknown as error:
             said = f"Remit: what became of {decision.tool} is not known: {error.detail}. {error.hint}"
             return await self._closed(request, caller, decision, Outcome("unknown"), ready, said)

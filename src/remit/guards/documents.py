@@ -42,7 +42,7 @@ def schema(kind: str) -> dict[str, Any]:
 
 
 def check_document(kind: str, value: Json) -> None:
-    """Pass if ``value`` may be handed in as a ``kind``; else ``InvalidDocument`` with the pointer of the first fault."""
+    """Pass if ``value`` may be handed in as a ``kind``; else ``InvalidDocument`` at the first fault."""
     _check(kind, _compiled(kind).input, value)
 
 
@@ -105,7 +105,9 @@ def _localized(node: Any, defs: dict[str, Any]) -> Any:
             defs[name] = None  # holds the place, should a schema refer to itself
             target = _sources()[file]
             found = target["$defs"][name] if fragment else target
-            defs[name] = _localized({key: value for key, value in found.items() if key[:4] not in ("$sch", "$id")}, defs)
+            defs[name] = _localized(
+                {key: value for key, value in found.items() if key[:4] not in ("$sch", "$id")}, defs
+            )
         out["$ref"] = f"#/$defs/{name}"
     return out
 

@@ -65,7 +65,7 @@ async def change(deps: Deps, caller: PersonCaller, document: Document) -> dict[s
 
 
 async def activate(deps: Deps, caller: PersonCaller, named: str) -> dict[str, Json]:
-    """Make an agent live. By an administrator or its owner. Raises ``WrongState``, naming each thing that is missing."""
+    """Make an agent live. By an administrator or its owner. Raises ``WrongState``, naming each thing missing."""
     async with deps.store.unit(deps.org) as unit:
         agent = await find(unit, Agent, named)
         require_owner(caller, agent)
@@ -152,9 +152,7 @@ async def _stop_sessions(unit: Unit, caller: PersonCaller, agent: Agent, reason:
     """Kill every live session that the agent takes part in, with all below it."""
     counts = dict.fromkeys(_COUNTED, 0)
     for session in await unit.sessions.live(agent.id, None):
-        answer = await stop_tree(
-            unit, session, actor=caller.person.id, kind=Kind.SESSION_KILLED, reason=reason
-        )
+        answer = await stop_tree(unit, session, actor=caller.person.id, kind=Kind.SESSION_KILLED, reason=reason)
         stopped = cast("Mapping[str, int]", answer["killed"])
         for name in _COUNTED:
             counts[name] += stopped[name]

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias, assert_never
 
 from remit.core.credentials import Caller, HostCaller, Key, PersonCaller, SessionCaller
 from remit.core.errors import Forbidden, Unauthenticated
+from remit.core.events import EventDraft, Kind
 from remit.core.people import Person
 from remit.core.times import MINUTE
 from remit.services.deps import Deps
@@ -68,25 +69,43 @@ async def by_session_token(deps: Deps, credential: str) -> Caller | None:
 CHECKERS: Final[tuple[Checker, ...]] = (by_key, by_session_token)
 
 
-def as_person(caller: Caller) -> PersonCaller:
+async def as_person(deps: Deps, caller: Caller) -> PersonCaller:
     """The caller, if it is a person. An agent's credential never is."""
-    if not isinstance(caller, PersonCaller):
-        raise Forbidden("this is for a signed-in person, not for an agent's credential")
-    return caller
+    if isinstance(caller, PersonCaller):
+        return caller
+    raise await _misused(deps, caller, "this is for a signed-in person, not for an agent's credential")
 
 
-def as_host(caller: Caller) -> HostCaller:
+async def as_host(deps: Deps, caller: Caller) -> HostCaller:
     """The caller, if it holds a host key."""
-    if not isinstance(caller, HostCaller):
-        raise Forbidden("this needs a host key; a session token can't start, name or change a session")
-    return caller
+    if isinstance(caller, HostCaller):
+        return caller
+    raise await _misused(deps, caller, "this needs a host key; a session token can't start, name or change a session")
 
 
-def as_session(caller: Caller) -> SessionCaller:
+async def as_session(deps: Deps, caller: Caller) -> SessionCaller:
     """The caller, if it may call tools."""
-    if not isinstance(caller, SessionCaller):
-        raise Forbidden("this needs a session token; a host key does not call tools")
-    return caller
+    if isinstance(caller, SessionCaller):
+        return caller
+    raise await _misused(deps, caller, "this needs a session token; other credentials do not call tools")
+
+
+async def _misused(deps: Deps, caller: Caller, why: str) -> Forbidden:
+    """The refusal of a good credential in the wrong place, with its event: that is what a stolen one looks like."""
+    actor = caller.person.id if isinstance(caller, PersonCaller) else caller.agent
+    async with deps.store.unit(deps.org) as unit:
+        event = await unit.log.append(
+            EventDraft(
+                kind=Kind.CREDENTIAL_REFUSED,
+                actor=actor,
+                subject=actor,
+                agent=None if isinstance(caller, PersonCaller) else caller.agent,
+                session=caller.session if isinstance(caller, SessionCaller) else None,
+                codes=("credential.misused",),
+                about=caller.key,
+            )
+        )
+    return Forbidden(why, event=event)
 
 
 async def _caller(deps: Deps, key: Key, person: Person | None) -> Caller:

@@ -73,7 +73,7 @@ async def directory(unit: Unit) -> Directory:
 
 
 def committed(document: Document) -> dict[str, Json]:
-    """A document's members as the private values of an event: each under its own pointer, so under a salt of its own."""
+    """A document's members as private values of an event: each under its own pointer, so under a salt of its own."""
     return {f"/{name}": value for name, value in document.items() if name not in ("kind", "apiVersion")}
 
 

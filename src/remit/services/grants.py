@@ -1,6 +1,6 @@
 """Grants: what an agent may do is written here by administrators, checked against what is reviewed at this moment.
 
-A grant names only approved tools, only countables that their reviews count, and a condition that fits every tool that it
+A grant names only approved tools, only countables that their reviews count, and a condition that fits every tool it
 reaches; a condition that is not one Cedar expression stores nothing. A grant for a person bounds every chain that acts
 for them.
 """
@@ -12,11 +12,11 @@ from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
 from remit.core.errors import InvalidDocument, NotFound, WrongState
 from remit.core.events import EventDraft, Kind
-from remit.core.grants import Grant, NamedTool, ToolsByEffect
+from remit.core.grants import Grant, NamedTool
 from remit.core.ports import Unit
-from remit.core.tools import COUNTED_EFFECTS, LimitReview, Tool
+from remit.core.tools import COUNTED_EFFECTS, LimitReview
 from remit.policy.engine import check_grant
-from remit.services.authority import Authority, ReviewedTool
+from remit.services.authority import ReviewedTool
 from remit.services.deps import Deps, require
 from remit.services.documents import CALLS, Directory, Document, committed, directory, grant_document, read_grant
 from remit.services.registry import prove, require_reader
@@ -147,9 +147,7 @@ async def _get(unit: Unit, id: str) -> Grant:
     return grant
 
 
-def _event(
-    kind: Kind, caller: PersonCaller, grant: Grant, known: Directory, private: Mapping[str, Json]
-) -> EventDraft:
+def _event(kind: Kind, caller: PersonCaller, grant: Grant, known: Directory, private: Mapping[str, Json]) -> EventDraft:
     agent = known.agents.get(grant.agent or "")
     return EventDraft(
         kind=kind,

@@ -1,4 +1,4 @@
-"""Come in here for what every registry service shares: finding a noun by name or id, and proving that a change compiles.
+"""Come in here for what registry services share: finding a noun by name or id, and proving that a change compiles.
 
 Rule: a registry change that would leave the policy engine without a valid set is undone. Otherwise one bad grant or
 review would turn every decision of the organization into a denial.

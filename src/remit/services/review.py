@@ -34,7 +34,7 @@ from remit.services.registry import find, prove, require_reader
 from remit.services.review_document import check_fit, read_review, review_document
 from remit.services.sync import sync
 
-__all__ = ["apply_review", "approve", "diff", "export_reviews", "show", "sync", "tools"]
+__all__ = ["apply_review", "approve", "diff", "export_reviews", "review_of", "show", "sync", "tools"]
 
 _ABSENT: Final = object()
 
@@ -73,7 +73,7 @@ async def diff(
 
 
 async def apply_review(deps: Deps, caller: PersonCaller, document: Document) -> dict[str, Json]:
-    """Sign a review: the tool is pinned at its fingerprint. By a reviewer. The review, and whose grants reach it now.
+    """Sign a review: the tool is pinned at its fingerprint. By a reviewer. The review, with whose grants reach it now.
 
     Raises ``InvalidDocument``, ``NotFound``, ``WrongState``, ``StaleFingerprint``, ``Conflict``, ``InvalidPolicy``.
     """
@@ -108,6 +108,17 @@ async def approve(deps: Deps, caller: PersonCaller, ref: str, fingerprint: str) 
             reviewed_at=deps.clock.now(),
         )
         return await _sign(deps, unit, caller, tool, review)
+
+
+async def review_of(deps: Deps, caller: PersonCaller, ref: str) -> dict[str, Json]:
+    """The review in force of one tool. Raises ``NotFound``, also for a tool that was never reviewed."""
+    require_reader(caller)
+    async with deps.store.view(deps.org) as view:
+        tool = await find(view, Tool, ref)
+        review = await view.nouns.get(ToolReview, tool.review) if tool.review else None
+        if review is None:
+            raise NotFound(f"{ref} was never reviewed")
+        return _exported(review, (await directory(view)).people) | {"id": review.id}
 
 
 async def export_reviews(deps: Deps, caller: PersonCaller) -> tuple[dict[str, Json], ...]:
@@ -156,7 +167,7 @@ async def _sign(deps: Deps, unit: Unit, caller: PersonCaller, tool: Tool, review
             private=committed(answer),
         )
     )
-    return {"review": answer, "reach": list(_reach(authority, signed, deps.clock.now()))}
+    return answer | {"id": review.id, "reach": list(_reach(authority, signed, deps.clock.now()))}
 
 
 async def _approved_at(unit: Unit, tool: Tool, review: ToolReview) -> int:

@@ -187,7 +187,7 @@ def _expanded(node: Json, root: Json) -> list[Mapping[str, Json]]:
             pending.append(_resolved(root, reference))
         branches = [part for word in ("allOf", "anyOf", "oneOf") for part in items(current.get(word, ()))]
         pending.extend(branches)
-        if not branches and not isinstance(reference, str) or _structured(current) or "type" in current:
+        if (not branches and not isinstance(reference, str)) or _structured(current) or "type" in current:
             found.append(current)
     return found
 
@@ -271,9 +271,7 @@ def _limit(item: Mapping[str, Json]) -> LimitReview:
 def _other_call(value: Json) -> OtherCall | None:
     if not isinstance(value, Mapping):
         return None
-    return OtherCall(
-        tool=str(value["tool"]), arguments=_text_map(value.get("with")), done_if=_text(value, "done_if")
-    )
+    return OtherCall(tool=str(value["tool"]), arguments=_text_map(value.get("with")), done_if=_text(value, "done_if"))
 
 
 def _other_document(other: OtherCall) -> dict[str, Json]:

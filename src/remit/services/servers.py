@@ -1,6 +1,6 @@
 """Servers: upstreams are added by administrators, and their credentials go in here and never come back out to people.
 
-A stored credential is sealed for this organization, server and place, so that a row copied elsewhere opens nothing. Only
+A stored credential is sealed for this organization, server and place, so a row copied elsewhere opens nothing. Only
 the gateway asks for the opened values (``secrets_of``), at the moment it connects.
 """
 
@@ -17,7 +17,7 @@ from remit.core.ports import Unit
 from remit.core.servers import HttpTransport, InjectedSecret, Server, StdioTransport
 from remit.services.deps import Deps, require
 from remit.services.documents import Document, committed, read_server, server_document
-from remit.services.registry import find, require_reader
+from remit.services.registry import find, prove, require_reader
 
 Place: TypeAlias = Literal["header", "env"]
 
@@ -62,7 +62,10 @@ async def add(deps: Deps, caller: PersonCaller, document: Document) -> dict[str,
 
 
 async def retire(deps: Deps, caller: PersonCaller, named: str) -> dict[str, Json]:
-    """End a server for good, by an administrator: its tools are there for nobody, its credentials are overwritten."""
+    """End a server for good, by an administrator: its tools are there for nobody, its credentials are overwritten.
+
+    Raises ``WrongState``, and ``InvalidPolicy`` where an operator's policy still names it.
+    """
     require(caller, "administrator")
     async with deps.store.unit(deps.org) as unit:
         server = await _active(unit, named)
@@ -70,6 +73,7 @@ async def retire(deps: Deps, caller: PersonCaller, named: str) -> dict[str, Json
             await unit.secrets.put(_row(server, secret), b"")
         retired = replace(server, state="retired", secrets=())
         await unit.nouns.replace(retired)
+        await prove(unit)
         await unit.log.append(_event(Kind.SERVER_RETIRED, caller, retired))
         return server_document(retired)
 
@@ -113,7 +117,7 @@ async def store_secret(
 
 
 async def secrets_of(deps: Deps, server: Server) -> OpenedSecrets:
-    """The opened values for one connection. For the gateway alone. Raises ``NotFound`` for one that was never stored."""
+    """The opened values for one connection, for the gateway alone. Raises ``NotFound`` for one never stored."""
     opened: dict[InjectedSecret, str] = {}
     async with deps.store.view(deps.org) as view:
         for secret in server.secrets:

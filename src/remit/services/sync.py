@@ -1,4 +1,4 @@
-"""Come in here for what happens when a server lists its tools: what is new, changed, renamed or gone, and what is refused.
+"""Come in here for what happens when a server lists its tools: what is new, changed, renamed, gone, or refused.
 
 Rules
 - A pin is never written here: an administrator's first sync agrees to the *server* as it is met; tools wait for review.

@@ -1,0 +1,84 @@
+"""The commands of the noun ``agent``: identities with an owner, a purpose and an end."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from typer import Argument, Option
+
+from remit.cli.applying import apply_all
+from remit.cli.commands import Invocation, command, group
+from remit.cli.connection import as_person
+from remit.cli.files import read_documents
+from remit.cli.output import Column
+
+app = group("agent", "Agents: identities with an owner, a purpose and an end.")
+
+_COLUMNS: Final = (
+    Column("name"),
+    Column("state"),
+    Column("mode"),
+    Column("owner"),
+    Column("purpose"),
+    Column("expires"),
+    Column("id"),
+)
+
+AgentArgument = Annotated[str, Argument(metavar="AGENT", help="The agent's name or agt_ id.")]
+
+
+@command(app, "create", example="remit agent create -f bookkeeper.yaml")
+async def create(job: Invocation, file: Annotated[Path, Option("--file", "-f", help="A file of kind Agent.")]) -> None:
+    """Make the agents of a file, as drafts."""
+    documents = read_documents(file, "Agent")
+    async with as_person(job) as client:
+        made = await apply_all(job, documents, lambda document: client.create("agents", document.value))
+    job.out.each(made, _COLUMNS, "No agent was made.")
+    job.out.note("Next: `remit grant apply FILE`, then `remit agent activate AGENT`.")
+
+
+@command(app, "list", example="remit agent list --json")
+async def list_agents(job: Invocation) -> None:
+    """List every agent, retired ones included."""
+    async with as_person(job) as client:
+        found = await client.listing("agents")
+    job.out.table(found, _COLUMNS, "No agents yet: `remit agent create -f FILE`.")
+
+
+@command(app, "show", example="remit agent show bookkeeper")
+async def show(job: Invocation, agent: AgentArgument) -> None:
+    """Show one agent."""
+    async with as_person(job) as client:
+        job.out.document(await client.get("agents", agent))
+
+
+@command(app, "activate", example="remit agent activate bookkeeper")
+async def activate(job: Invocation, agent: AgentArgument) -> None:
+    """Make an agent live; refused until it has an owner, a purpose, an expiry and a grant."""
+    await _move(job, agent, "active")
+
+
+@command(app, "suspend", example="remit agent suspend bookkeeper")
+async def suspend(job: Invocation, agent: AgentArgument) -> None:
+    """Stop an agent until it is activated again."""
+    await _move(job, agent, "suspended")
+
+
+@command(app, "retire", example="remit agent retire bookkeeper")
+async def retire(job: Invocation, agent: AgentArgument) -> None:
+    """End an agent for good; its name is never used again."""
+    await _move(job, agent, "retired")
+
+
+@command(app, "kill", example='remit agent kill bookkeeper --reason "pays strangers"')
+async def kill(
+    job: Invocation, agent: AgentArgument, reason: Annotated[str, Option(help="Why, for the log.")] = "killed by hand"
+) -> None:
+    """Stop an agent at once: it is suspended, its sessions, tokens and pending questions end."""
+    async with as_person(job) as client:
+        answer = await client.kill_agent(agent, reason)
+    job.out.document(answer, [*answer["killed"].items(), ("event", answer["event"])])
+
+
+async def _move(job: Invocation, agent: str, state: str) -> None:
+    async with as_person(job) as client:
+        job.out.document(await client.change("agents", agent, {"state": state}))

@@ -1,0 +1,80 @@
+"""The entry of the command line: the options that all commands share, and the nouns, each from its own file.
+
+Every command speaks HTTP through ``remit.sdk``, to the running server or to the same application opened in this process;
+none touches the store. What a command prints, and how it ends, is said in ``output.py`` and ``commands.py``.
+"""
+
+import contextlib
+import io
+import sys
+from importlib import metadata
+from typing import Annotated, Final
+
+import structlog
+import typer
+from typer import Option
+
+from remit.cli import agent, approval, audit, grant, home, key, person, policy, server, session, tool
+from remit.cli.commands import HomeOption, Invocation, JsonOption, PlainOption, QuietOption
+from remit.cli.output import Output
+
+_ABOUT: Final = """Give every AI agent an identity, an owner and a remit; decide every tool call; prove it afterwards.
+
+Exit status: 0 done, or yes; 1 the answer is no; 2 wrong usage or a bad file; 3 no such thing; 4 you may not;
+5 conflict; 6 unavailable; 70 our fault.
+
+Example:
+
+\b
+  remit init --person ada@example.test
+  remit up
+"""
+
+app = typer.Typer(name="remit", help=_ABOUT, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
+for noun in (person, server, tool, agent, grant, key, session, approval, policy, audit):
+    app.add_typer(noun.app)
+home.register(app)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001  # how Typer calls it
+    if wanted:
+        sys.stdout.write(f"remit {metadata.version('remit')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(  # noqa: PLR0913  # the options that all commands share
+    context: typer.Context,
+    *,
+    home_folder: HomeOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    no_color: PlainOption = False,
+    version: Annotated[
+        bool, Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What holds for every command."""
+    del version
+    # stdout is for answers: what services log goes to stderr, as JSON, in which no text can act on a terminal.
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    context.obj = Invocation(home_folder, Output(json, quiet, not no_color))
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that can't show a character gets its escape, and the command its answer out.
+            with contextlib.suppress(io.UnsupportedOperation):
+                stream.reconfigure(errors="backslashreplace")
+    app(prog_name="remit")
