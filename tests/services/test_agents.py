@@ -6,6 +6,7 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
+from remit.core.approvals import Approval
 from remit.core.credentials import HostCaller
 from remit.core.errors import Forbidden, InvalidDocument, NameTaken, WrongState
 from remit.core.events import Kind
@@ -170,6 +171,42 @@ async def test_a_kill_stops_the_agent_and_its_sessions_and_counts_them(world: Wo
     again = await agents.kill(world.deps, world.admin, "bookkeeper", "again")
     assert again["killed"] == {"sessions": 0, "tokens": 0, "approvals": 0, "agents": 0}
     assert b"evil" not in b"".join(await world.raw_leaves())
+
+
+async def test_a_kill_voids_what_waits_for_a_person(world: World) -> None:
+    await world.live_agent()
+    session = (await start(world, await host(world))).session
+    question = Approval(
+        org=session.org,
+        id=world.deps.new_id("apr"),
+        kind="call",
+        state="pending",
+        agent=session.agent,
+        chain=session.chain,
+        session=session.id,
+        root=session.root,
+        credential=session.key,
+        tool="office/read_mail",
+        fingerprint="sha256:" + "0" * 64,
+        server="srv",
+        server_fingerprint=None,
+        arguments=b"{}",
+        arguments_hash="sha256:" + "0" * 64,
+        references=(),
+        policy_version="",
+        authority_version="",
+        asked_at=world.clock.at,
+        expires_at=world.clock.at + DAY,
+        asked_event=0,
+    )
+    async with world.deps.store.unit(world.deps.org) as unit:
+        await unit.approvals.add(question)
+    answer: dict[str, Any] = await agents.kill(world.deps, world.admin, "bookkeeper", "because")
+    assert answer["killed"]["approvals"] == 1
+    async with world.deps.store.view(world.deps.org) as view:
+        voided = await view.approvals.get(question.id)
+    assert voided is not None
+    assert voided.state == "void"
 
 
 async def test_a_change_gives_another_owner_but_never_takes_what_a_live_agent_needs(world: World) -> None:

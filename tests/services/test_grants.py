@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from remit.core.errors import Forbidden, InvalidDocument, InvalidPolicy, NotFound, WrongState
+from remit.core.errors import Conflict, Forbidden, InvalidDocument, InvalidPolicy, NotFound, WrongState
 from remit.core.events import Kind
 from remit.core.tools import Tool
 from remit.guards.documents import check_answer
@@ -83,6 +83,25 @@ async def test_a_changed_definition_signed_again_does_not_come_under_an_earlier_
     await world.sync(PAY, changed, LIST)
     await world.review(MAIL)
     assert not await world.reaches(MAIL)
+
+
+@pytest.mark.claim("grant:never-widens")
+@pytest.mark.parametrize(
+    "limits",
+    [
+        [{"name": "euro", "of": "/amount", "unit": "EUR"}],
+        [{"name": "eur", "of": "/amount", "unit": "JPY"}],
+        [{"name": "calls", "of": "call"}],
+    ],
+)
+async def test_a_review_does_not_take_away_what_a_grant_limits(world: World, limits: list[dict[str, str]]) -> None:
+    await office(world)
+    grant = await world.grant(REF, limits={"eur": "250.00", "per": "day"})
+    with pytest.raises(Conflict, match=str(grant["id"])):
+        await world.review_pay(limits=limits)
+    await world.review_pay()
+    await grants.revoke(world.deps, world.admin, str(grant["id"]))
+    await world.review_pay(limits=limits)
 
 
 async def test_signing_the_same_again_changes_nobodys_reach(world: World) -> None:

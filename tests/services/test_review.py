@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from remit.core.errors import Conflict, Forbidden, InvalidDocument, StaleFingerprint, WrongState
+from remit.core.errors import Conflict, Forbidden, InvalidDocument, StaleFingerprint, TooLarge, WrongState
 from remit.core.events import Kind
 from remit.guards.documents import check_answer
 from remit.services import review, servers
@@ -138,6 +138,14 @@ async def test_a_definition_that_cannot_be_read_exactly_is_not_taken_in(
     assert [line["tool"] for line in answer["tools"]] == ["office/read_mail"]
     assert why in answer["refused"][0]["why"]
     check_answer("SyncAnswer", answer)
+
+
+async def test_a_list_without_end_is_refused(world: World) -> None:
+    await world.server(PAY)
+    with pytest.raises(TooLarge):
+        await world.sync(*[PAY] * 5_001)
+    with pytest.raises(TooLarge):
+        await world.sync(*[tool(f"t{position}", description="x" * 60_000) for position in range(150)])
 
 
 async def test_a_pinned_tool_whose_new_definition_is_refused_is_gone(world: World) -> None:

@@ -1,0 +1,1 @@
+"""The proof: tree, checkpoints, commitments, and a verifier that shares no code with the rest."""

@@ -1,0 +1,1 @@
+"""The MCP door: calls are opened, forwarded to upstream servers, and closed."""

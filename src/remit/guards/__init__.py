@@ -1,0 +1,1 @@
+"""Guards: values in, values or a refusal out."""

@@ -61,6 +61,8 @@ def _check(kind: str, validator: Validator, value: Json) -> None:
 def _plain(value: Json) -> Any:
     """The same value in the containers that the validator reads."""
     if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise InvalidDocument("a member's name is text")
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(item) for item in value]

@@ -1,0 +1,1 @@
+"""The laboratory: results of measurements and attacks."""

@@ -5,7 +5,8 @@ Rules
 - A signature gives nothing by itself: it lets grants reach the tool. It never widens a grant made before it: a tool
   counts as approved from the moment of this definition and this effect on, always later than every grant there is.
 - What could not be decided on later is refused now: a schema that does not compile, an alias that another reviewed tool
-  has, a spend or destroy tool that counts nothing while a grant reaches it.
+  has, a spend or destroy tool that counts nothing while a grant reaches it, a countable that a grant limits and that
+  would be counted no longer.
 
 ``sync`` is told in ``sync.py``; it stands here too because both are one subject to those who call them.
 """
@@ -29,7 +30,7 @@ from remit.guards.json_in import parse
 from remit.guards.shape import ArgumentShape
 from remit.services.authority import Authority
 from remit.services.deps import Deps, require
-from remit.services.documents import Document, committed, directory
+from remit.services.documents import CALLS, Document, committed, directory
 from remit.services.registry import find, prove, require_reader
 from remit.services.review_document import check_fit, read_review, review_document
 from remit.services.sync import sync
@@ -149,12 +150,15 @@ async def _sign(deps: Deps, unit: Unit, caller: PersonCaller, tool: Tool, review
         effect=review.effect,
         approved_at=await _approved_at(unit, tool, review),
     )
+    before = await unit.nouns.get(ToolReview, tool.review) if tool.review else None
     await unit.nouns.add(review)
     await unit.nouns.replace(signed)
     authority = await prove(unit)
     if signed.ref not in authority.tools:
         raise InvalidDocument(f"the definition of {signed.ref} can't be used: its input schema does not compile")
-    _check_counted(authority, signed, review, deps.clock.now())
+    reaching = _reaching(authority, signed, deps.clock.now())
+    _check_counted(reaching, review)
+    _check_still_limited(reaching, before, review)
     answer = review_document(review, caller.person.email)
     await unit.log.append(
         EventDraft(
@@ -191,16 +195,33 @@ async def _check_alias(unit: Unit, tool: Tool) -> None:
             )
 
 
-def _check_counted(authority: Authority, tool: Tool, review: ToolReview, now: int) -> None:
+def _reaching(authority: Authority, tool: Tool, now: int) -> list[Grant]:
+    """Every live grant, of whomever, that covers the tool as it is signed now."""
+    every = [grant for grants in authority.grants.values() for grant in grants]
+    return sorted((grant for grant in every if _counts(grant, tool, now)), key=lambda grant: grant.id)
+
+
+def _check_counted(reaching: Sequence[Grant], review: ToolReview) -> None:
     """What can't be counted can't be granted, so it can't be signed while a grant reaches it either."""
-    if review.effect not in COUNTED_EFFECTS or review.limits:
-        return
-    reaching = [grant.id for grants in authority.grants.values() for grant in grants if _counts(grant, tool, now)]
-    if reaching:
+    if reaching and review.effect in COUNTED_EFFECTS and not review.limits:
         raise Conflict(
-            f"{tool.ref} would {review.effect} without a limit, and {', '.join(sorted(reaching))} would grant it",
+            f"{review.tool} would {review.effect} without a limit, and {reaching[0].id} would grant it",
             hint="Name a limit in the review (of: call counts calls), or revoke the grant first.",
         )
+
+
+def _check_still_limited(reaching: Sequence[Grant], before: ToolReview | None, review: ToolReview) -> None:
+    """A ceiling holds only over what is counted, so a signature may not take away what an earlier grant limits."""
+    units = {limit.name: limit.unit for limit in review.limits}
+    was = {limit.name: limit.unit for limit in before.limits} if before else {}
+    lost = {name for name, unit in was.items() if name not in units or units[name] != unit}
+    for grant in reaching:
+        limited = {name for limits in grant.limits for name in limits.amounts if name != CALLS}
+        if lost & limited:
+            raise Conflict(
+                f"{grant.id} limits {min(lost & limited)}, which this review would no longer count so",
+                hint="Keep the limit and its unit, or revoke the grant first.",
+            )
 
 
 def _counts(grant: Grant, tool: Tool, now: int) -> bool:

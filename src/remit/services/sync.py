@@ -3,7 +3,7 @@
 Rules
 - A pin is never written here: an administrator's first sync agrees to the *server* as it is met; tools wait for review.
 - What is offered is kept beside the pin, so a second definition never overwrites the reviewed one.
-- A sync by the gateway (no caller) can only take away: it may quarantine, never agree.
+- A sync by the gateway (no caller) never agrees to anything: it quarantines, or finds all as it was agreed before.
 - A definition that can't be read exactly is not taken in, and its tool counts as gone. Two different definitions under
   one name are both refused: which of them would be called can't be known.
 - A sync that finds nothing new writes nothing, so it moves no epoch and adds no event.
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from remit.core.canonical import Json, canonical, fingerprint
+from remit.core.canonical import Json, fingerprint
 from remit.core.credentials import PersonCaller
 from remit.core.errors import BadInput, TooLarge, WrongState
 from remit.core.events import EventDraft, Kind
@@ -28,6 +28,7 @@ from remit.services.registry import find
 
 MAX_DEFINITION: Final = 64 * 1024
 MAX_TOOLS: Final = 5_000
+MAX_LIST: Final = 8 * 1024 * 1024
 _NAME = re.compile(r"[A-Za-z0-9_./-]{1,128}")
 _REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
 
@@ -84,12 +85,12 @@ async def sync(
     """Take in what a server lists. ``definitions`` are the raw Tool objects of all pages, ``identity`` what else it is.
 
     By an administrator, or by the gateway (``caller`` None). Raises ``WrongState`` for a retired server, ``TooLarge``
-    for a list beyond ``MAX_TOOLS``, ``Malformed`` for an identity that has no canonical form.
+    for a list beyond ``MAX_TOOLS`` or ``MAX_LIST``, ``Malformed`` for an identity that has no canonical form.
     """
     if caller is not None:
         require(caller, "administrator")
-    if len(definitions) > MAX_TOOLS:
-        raise TooLarge(f"the server lists {len(definitions)} tools; {MAX_TOOLS} are read")
+    if len(definitions) > MAX_TOOLS or sum(map(len, definitions)) > MAX_LIST:
+        raise TooLarge(f"a server may list {MAX_TOOLS} tools in {MAX_LIST} bytes")
     seen = fingerprint(identity)
     offers, refused = _read_all(definitions)
     async with deps.store.unit(deps.org) as unit:
@@ -249,15 +250,3 @@ def _references(schema: Json) -> Iterator[str]:
             pending.extend(node.values())
         elif isinstance(node, Sequence) and not isinstance(node, str):
             pending.extend(node)
-
-
-def identity_of(initialize: Mapping[str, Json], program: Mapping[str, Json] | None) -> dict[str, Json]:
-    """The members of a server that its fingerprint covers, from its initialize result.
-
-    ``program`` is, for stdio, the resolved executable path and the hash of its bytes. Raises ``Malformed``.
-    """
-    found: dict[str, Json] = {name: initialize.get(name) for name in ("serverInfo", "instructions")}
-    if program is not None:
-        found["program"] = program
-    canonical(found)
-    return found

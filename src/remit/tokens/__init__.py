@@ -1,0 +1,1 @@
+"""Credentials made, bound and checked: keys, API keys, session tokens."""

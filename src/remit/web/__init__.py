@@ -1,0 +1,1 @@
+"""The HTTP door: the decision API and the administration of the registry."""

@@ -1,0 +1,45 @@
+# One word runs everything; each word does all its own set-up, from a bare clone on Debian with Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types architecture bench clean
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+
+$(READY): pyproject.toml
+	@if command -v uv >/dev/null 2>&1 && [ -f uv.lock ]; then \
+		uv sync --quiet --frozen --group dev; \
+	else \
+		$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --upgrade "pip>=25.1" && \
+		$(BIN)/python -m pip install --quiet --editable . --group dev; \
+	fi
+	@touch $@
+
+demo: $(READY) ## the main job on real servers, then attacks; CONTROL=open must fail, KEEP=1 leaves it running
+	@$(BIN)/python examples/demo/run.py
+
+test: $(READY) ## every test; fails on a skip that tests/skips.toml does not list
+	@$(BIN)/python tests/run.py
+
+lint: $(READY)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(READY)
+	@$(BIN)/mypy src tests examples bench
+
+architecture: $(READY)
+	@$(BIN)/lint-imports
+
+check: lint types architecture test ## lint, types, architecture, tests
+
+bench: $(READY) ## what governing a call costs, against direct and a raw pass-through, in one run
+	@$(BIN)/python bench/run.py
+
+clean: ## remove what was built
+	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

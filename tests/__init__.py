@@ -1,0 +1,1 @@
+"""Tests mirror the house: a folder a room, one file a module, names that are sentences."""
