@@ -32,12 +32,12 @@ def event(kind: int, **members: Json) -> dict[str, Json]:
 
 def genesis(signer: Signer = SIGNER, **members: Json) -> dict[str, Json]:
     """The first event."""
-    return event(1, origin=signer.name, key=signer.verifier_key_text) | members
+    return event(1, **({"origin": signer.name, "key": signer.verifier_key_text} | members))
 
 
-def of_call(kind: int, call: str = "c1", **members: Json) -> dict[str, Json]:
+def of_call(kind: int, call: str | None = "c1", **members: Json) -> dict[str, Json]:
     """An event of a call in the one session."""
-    return event(kind, session=SESSION, call=call, tool="office/pay_invoice", **members)
+    return event(kind, **({"session": SESSION, "call": call, "tool": "office/pay_invoice"} | members))
 
 
 @dataclass

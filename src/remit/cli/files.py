@@ -206,7 +206,7 @@ class _Builder:
         if self._root is None:  # an empty document, as after a last `---`
             return None
         if not isinstance(self._root, dict):
-            raise self._error(line, "a document is an object with members")
+            raise self._error(self._lines.get("", line), "a document is an object with members")
         return FileDocument(self._path, self._root, self._lines)
 
     def _refuse_marks(self, event: Any, line: int) -> None:
@@ -218,19 +218,27 @@ class _Builder:
     def _scalar(self, event: Any, line: int) -> None:
         level = self._levels[-1] if self._levels else None
         plain = event.style is None or event.style == ""
-        if _SURROGATE.search(event.value):
-            raise self._error(line, "a surrogate is no character; write the character itself")
-        value = self._plain(event.value, line) if plain else event.value
+        text = self._joined(event.value, line)
+        value = self._plain(text, line) if plain else text
         if level is None or isinstance(level.into, list) or level.key is not None:
             self._place(value, line)
             return
-        if plain and event.value == "<<":
+        if plain and text == "<<":
             raise self._error(line, "merge keys are not read; write the members out")
         if not isinstance(value, str):
-            raise self._error(line, f"the key {event.value!r} is not text; quote it")
+            raise self._error(line, f"the key {text!r} is not text; quote it")
         if value in level.into:
             raise self._error(line, f"the key {value!r} stands here twice")
         level.key = value
+
+    def _joined(self, text: str, line: int) -> str:
+        """``text`` with JSON's pairs of surrogate escapes as the characters they stand for; a lone one is refused."""
+        if _SURROGATE.search(text) is None:
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise self._error(line, "a lone surrogate is no character; write the character itself") from error
 
     def _plain(self, text: str, line: int) -> Json:
         if text in _NULL:
