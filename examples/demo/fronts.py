@@ -141,7 +141,7 @@ class Governed:
 
     def remit(self, *arguments: str, value: str = "") -> Any:
         """Run the command line; its JSON answer."""
-        command = [str(BIN / "remit"), "--home", str(self.home), *arguments, "--json"]
+        command = [str(BIN / "remit"), "--home", str(self.home), "--json", *arguments]
         done = subprocess.run(command, input=value, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"remit {' '.join(arguments)} ended with {done.returncode}: {done.stderr or done.stdout}")

@@ -1,13 +1,14 @@
 """Small logs written with Remit's own parts, so that a test can say what goes wrong with one and let it be verified."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from remit.audit.checkpoint import Signer, sign_checkpoint, signer_from_seed
 from remit.audit.commitments import commit_bytes
-from remit.audit.tree import Frontier, leaf_hash
+from remit.audit.tree import Frontier
 from remit.core.canonical import Json, b64, canonical
 
 ORIGIN = "localhost:8765/main"
@@ -67,7 +68,8 @@ class Export:
         if payload:
             content["payload"] = {at: {"salt": b64(SALT), "value": b64(value)} for at, value in payload.items()}
         self.lines.append(line(content))
-        self.frontier = self.frontier.append(leaf_hash(leaf))
+        # Not leaf_hash(): that refuses a leaf which is too large.
+        self.frontier = self.frontier.append(hashlib.sha256(b"\0" + leaf).digest())
         return self
 
     def note(self, signers: Sequence[Signer] = ()) -> str:

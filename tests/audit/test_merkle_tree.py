@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pymerkle
+import pymerkle  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +15,7 @@ from remit.audit.tree import (
     MAX_LEAF,
     TILE_WIDTH,
     Frontier,
+    TileLevel,
     TileName,
     bundle_entries,
     consistency_proof,
@@ -296,7 +297,7 @@ def test_every_other_spelling_of_a_tile_path_is_no_tile(path: str) -> None:
     index=st.integers(min_value=0, max_value=2**62),
     width=st.integers(min_value=1, max_value=256),
 )
-def test_a_tile_path_reads_back(level: Any, index: int, width: int) -> None:
+def test_a_tile_path_reads_back(level: TileLevel, index: int, width: int) -> None:
     assert parse_tile_path(tile_path(level, index, width)) == TileName(level, index, width)
 
 
@@ -312,7 +313,12 @@ def test_tile_widths_are_those_of_the_specification_s_example() -> None:
     assert [tile_width(1, index, size) for index in (0, 1, 2)] == [256, 17, 0]
     assert [tile_width(2, index, size) for index in (0, 1)] == [1, 0]
     assert tile_width("entries", 273, size) == 112
-    assert [tile_width(0, 0, 256), tile_width(0, 1, 256), tile_width(1, 0, 256), tile_width(2, 0, 256)] == [256, 0, 1, 0]
+    assert [tile_width(0, 0, 256), tile_width(0, 1, 256), tile_width(1, 0, 256), tile_width(2, 0, 256)] == [
+        256,
+        0,
+        1,
+        0,
+    ]
 
 
 def test_a_tile_above_holds_the_roots_of_the_full_tiles_below() -> None:

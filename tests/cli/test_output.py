@@ -28,11 +28,11 @@ def test_what_a_reader_can_see_is_left_alone() -> None:
 
 
 @pytest.mark.claim("cli:text-cannot-act")
-@pytest.mark.parametrize("json_form", [True, False])
+@pytest.mark.parametrize("form", ["json", "text"])
 def test_hostile_text_is_shown_and_not_executed_in_every_form(
-    capsys: pytest.CaptureFixture[str], json_form: bool
+    capsys: pytest.CaptureFixture[str], form: str
 ) -> None:
-    out = Output(json=json_form)
+    out = Output(json=form == "json")
     item = {"name": HOSTILE, HOSTILE: {"deep": [HOSTILE]}}
     out.document(item)
     out.table([item], [Column("name"), Column("rest", lambda each: each[HOSTILE])], "none")
@@ -43,7 +43,7 @@ def test_hostile_text_is_shown_and_not_executed_in_every_form(
     for text in (written.out, written.err):
         assert "evil" in text
         assert all(char.isprintable() or char == "\n" for char in text)
-    if not json_form:
+    if form == "text":
         assert "⟨U+001B⟩" in written.out
 
 

@@ -1,8 +1,8 @@
 """The log as a Merkle tree (RFC 6962 section 2.1) and as tiles (C2SP tlog-tiles): come here to hash, prove, name.
 
-Everything is a pure function over bytes. Where a stored hash is needed, the caller hands in ``read_hash(level, index)``,
-which gives the root of the complete subtree over leaves ``index * 2**level`` to ``(index + 1) * 2**level - 1``. Levels
-are tree levels; a tile at tile level ``n`` holds hashes of tree level ``8 * n``.
+Everything is a pure function over bytes. Where stored hashes are needed, the caller gives ``read_hash(level, index)``,
+which gives the root of the complete subtree over leaves ``index * 2**level`` to ``(index + 1) * 2**level - 1``.
+Levels are tree levels; a tile at tile level ``n`` holds hashes of tree level ``8 * n``.
 
 Rules: a leaf is at most 65,535 bytes, the longest entry that a tile bundle can hold. Proofs read and hold a number of
 hashes that grows with the logarithm of the size. Nothing here knows what a leaf means, who signs, or where hashes are.

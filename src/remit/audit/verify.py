@@ -302,10 +302,13 @@ class _Check:
         if content["t"] == "checkpoint":
             self._checkpoint(note)
         else:
-            self._leaf(leaf, content["payload"])
+            self._leaf(leaf, content)
 
-    def _leaf(self, leaf: bytes, payload: object) -> None:
-        """One event. It enters the tree whatever it holds, so that one problem stays one."""
+    def _leaf(self, leaf: bytes, opened: dict[str, Any] | None) -> None:
+        """One event, with its line's members if that has a payload.
+
+        It enters the tree whatever it holds, so that one problem stays one.
+        """
         index = self._tree.size
         self._tree.append(leaf)
         try:
@@ -313,8 +316,8 @@ class _Check:
             if event["org"] != self._org:
                 self._first_org(event)
             self._meaning(event)
-            if payload is not None:
-                _check_payload(payload, event.get("commit", {}))
+            if opened is not None:
+                _check_payload(opened["payload"], event.get("commit", {}))
         except _Bad as error:
             self._problem(index, str(error))
         if self._seen:

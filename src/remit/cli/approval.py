@@ -84,7 +84,7 @@ async def deny(job: Invocation, approval: ApprovalArgument, note: NoteOption = N
     await _answer(job, approval, "deny", None, note, person)
 
 
-async def _answer(  # noqa: PLR0913  # what was typed, handed on
+async def _answer(  # what was typed, handed on
     job: Invocation,
     approval: str,
     word: Literal["approve", "deny"],

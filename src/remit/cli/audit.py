@@ -19,7 +19,6 @@ from remit.audit.verify import verify as verify_lines
 from remit.cli.commands import NO, YES, Invocation, command, fallback, group
 from remit.cli.connection import as_person
 from remit.cli.output import Column
-from remit.core.canonical import Json
 from remit.core.errors import BadInput, InvalidDocument, NotFound
 from remit.core.events import Kind
 from remit.core.times import to_text
@@ -29,12 +28,12 @@ app = group("audit", "The log: read, exported, proved.")
 unknown = group("unknown", "Calls with an intent and no known outcome.")
 app.add_typer(unknown)
 
-_PAGE: Final = 500
+_PAGE: Final = 200
 _PAUSE: Final = 0.5
 _NAMES: Final = {int(kind): kind.name.lower() for kind in Kind}
 _SHOWN: Final = ("actor", "agent", "session", "call", "tool", "decision", "outcome", "intent", "about")
 _UNKNOWN: Final = (
-    Column("call", "call_id"),
+    Column("call"),
     Column("session"),
     Column("tool"),
     Column("intent"),
@@ -62,9 +61,9 @@ IndexArgument = Annotated[int, Argument(metavar="I", min=0, help="The event's in
 
 
 @command(app, "tail", example="remit audit tail -f --agent bookkeeper")
-async def tail(  # noqa: PLR0913  # each is one option of the command line
+async def tail(  # each is one option of the command line
     job: Invocation,
-    follow: Annotated[bool, Option("--follow", "-f", help="Go on with new events until interrupted.")] = False,  # noqa: FBT002
+    follow: Annotated[bool, Option("--follow", "-f", help="Go on with new events until interrupted.")] = False,
     lines: Annotated[int, Option("--lines", "-n", min=0, help="How many of the newest to begin with.")] = 20,
     kind: KindOption = None,
     session: SessionOption = None,
@@ -103,17 +102,18 @@ async def export(
     job: Invocation,
     form: Annotated[Form, Option("--format", help="JSON lines, as `audit verify` reads them.")] = Form.jsonl,
     output: Annotated[Path | None, Option("--output", "-o", help="A new file; default stdout.")] = None,
+    private: Annotated[bool, Option("--private", help="With the private values and their salts.")] = False,
 ) -> None:
     """Write the whole log as JSON lines that the verifier checks alone."""
     del form  # the only one so far
     async with as_person(job) as client:
         if output is None:
-            await _write_export(client, sys.stdout.buffer)
+            await _write_export(client, sys.stdout.buffer, private=private)
             sys.stdout.buffer.flush()
             return
         try:
             with output.open("xb") as file:
-                await _write_export(client, file)
+                await _write_export(client, file, private=private)
         except FileExistsError as error:
             raise BadInput(f"{output} is there already", hint="Name a new file; nothing is written over.") from error
         except OSError as error:
@@ -124,17 +124,17 @@ async def export(
 @command(app, "verify", example="remit audit verify log.jsonl")
 async def verify(
     job: Invocation,
-    path: Annotated[Path | None, Argument(metavar="PATH", help="An export; default this home's log, as it is now.")] = None,
+    path: Annotated[Path | None, Argument(metavar="PATH", help="An export; default this home's log now.")] = None,
     key: Annotated[str | None, Option(help="The verifier key that you trust; default this home's.")] = None,
     seen: Annotated[list[Path] | None, Option(help="A file with an earlier checkpoint of this log.")] = None,
 ) -> int:
-    """Check a log, event by event and signature by signature, with the independent verifier; exit 1 if it does not hold."""
+    """Check a log, each event and signature, with the independent verifier; exit 1 if it does not hold."""
     trusted = key or _home_key(job, required=path is None)
     earlier = [_read(file).decode("utf-8", "replace") for file in seen or []]
     if path is None:
         with tempfile.TemporaryFile() as whole:
             async with as_person(job) as client:
-                await _write_export(client, whole)
+                await _write_export(client, whole, private=False)
             whole.seek(0)
             answer = _verified(whole, trusted, earlier)
     else:
@@ -183,7 +183,7 @@ async def settle(
     session: Annotated[str | None, Option(help="Its session, where two have a call of this id.")] = None,
 ) -> None:
     """Say what became of an unknown call. What was spent stays spent."""
-    body: dict[str, Json] = {"call_id": call, "outcome": outcome.value, "because": because}
+    body = {"call": call, "outcome": outcome.value, "because": because}
     if session is not None:
         body["session"] = session
     async with as_person(job) as client:
@@ -204,8 +204,8 @@ async def _after(client: RemitClient, last: int | None, filters: dict[str, str |
     return items
 
 
-async def _write_export(client: RemitClient, file: BinaryIO) -> None:
-    async for part in client.export():
+async def _write_export(client: RemitClient, file: BinaryIO, *, private: bool) -> None:
+    async for part in client.export(private=private):
         file.write(part)
 
 
@@ -213,7 +213,8 @@ def _verified(file: BinaryIO, key: str | None, seen: list[str]) -> Document:
     try:
         return verify_lines(file, key, seen)
     except Unusable as error:
-        raise InvalidDocument(str(error), hint="A key is <origin>+<key id>+<base64>, a checkpoint a C2SP note.") from error
+        hint = "A key is <origin>+<key id>+<base64>, a checkpoint a C2SP note."
+        raise InvalidDocument(str(error), hint=hint) from error
 
 
 def _home_key(job: Invocation, *, required: bool) -> str | None:

@@ -1,8 +1,8 @@
 """Come in here for how a command is made and run: its options, its example, its errors, its exit status.
 
-A command is an async function whose first parameter is the ``Invocation``; it returns None for *done* or an exit status.
-``command`` gives it the options that all have (``--json`` at its end, too), puts its example into its help, and turns
-what it raises into words on stderr and a status from ``remit.problems``. Nothing else exits.
+A command is an async function whose first parameter is the ``Invocation``; it returns None for *done* or an exit
+status. ``command`` gives it the options that all have (``--json`` at its end, too), puts its example into its help, and
+turns what it raises into words on stderr and a status from ``remit.problems``. Nothing else exits.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -40,7 +40,7 @@ class Invocation:
     """What holds for one run of the program, whatever the command."""
 
     chosen_home: Path | None = None
-    out: Output = Output()
+    out: Output = field(default_factory=Output)
 
     @property
     def home(self) -> Path:
@@ -59,7 +59,7 @@ def group(name: str, about: str) -> typer.Typer:
 
 
 def command(app: typer.Typer, name: str, *, example: str) -> Callable[[W], W]:
-    """Register an async function as the command ``name`` of ``app``; ``example`` is a line that works as it stands."""
+    """Register an async function as the command ``name`` of ``app``; ``example`` is a line as one would type it."""
 
     def register(work: W) -> W:
         app.command(name, help=_help(work, example))(_runner(work))
@@ -89,9 +89,9 @@ def _runner(work: Work) -> Callable[..., None]:
     def run(
         context: typer.Context,
         home: Path | None = None,
-        json: bool = False,  # noqa: FBT001, FBT002  # an option of the command line
-        quiet: bool = False,  # noqa: FBT001, FBT002
-        no_color: bool = False,  # noqa: FBT001, FBT002
+        json: bool = False,  # an option of the command line
+        quiet: bool = False,
+        no_color: bool = False,
         **given: Any,
     ) -> None:
         found = context.find_object(Invocation) or Invocation()

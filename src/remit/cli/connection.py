@@ -20,7 +20,15 @@ from pydantic import ValidationError
 
 from remit import settings, wiring
 from remit.cli.commands import Invocation
-from remit.core.errors import BadInput, Forbidden, InvalidDocument, Malformed, NotFound, StoreUnavailable, Unauthenticated
+from remit.core.errors import (
+    BadInput,
+    Forbidden,
+    InvalidDocument,
+    Malformed,
+    NotFound,
+    StoreUnavailable,
+    Unauthenticated,
+)
 from remit.sdk.client import RemitClient, read_json
 
 _LOCAL: Final = "http://localhost"
@@ -63,8 +71,8 @@ async def as_session(job: Invocation, token: str | None) -> AsyncIterator[RemitC
     if not found:
         raise Unauthenticated(
             "this needs a session token, and a person's key does not stand in for it",
-            hint=f"Start a session with `remit session start --agent NAME`, then give its token in {SESSION_TOKEN} or with "
-            "--token. The host key for that comes from `remit key create --for host`.",
+            hint=f"Start a session with `remit session start --agent NAME`, then give its token in {SESSION_TOKEN} "
+            "or with --token. The host key for that comes from `remit key create --for host`.",
         )
     async with connect(job.home, found) as client:
         yield client
@@ -151,7 +159,8 @@ def read_key(path: Path) -> str:
     except OSError as error:
         raise BadInput(f"{path} can't be read: {error.strerror}", hint="Check who owns it.") from error
     if stat.S_ISREG(mode) and mode & _OTHERS:
-        raise Forbidden(f"others may read the key in {path}", hint=f"chmod 600 {path}; if it has been seen, make a new one.")
+        hint = f"chmod 600 {path}; if it has been seen, make a new one."
+        raise Forbidden(f"others may read the key in {path}", hint=hint)
     key = text.decode("ascii", "replace").strip()
     if not key or len(text) > _MAX_KEY:
         raise BadInput(f"{path} holds no key", hint="It holds one key on one line.")

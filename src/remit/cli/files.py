@@ -1,9 +1,9 @@
-"""Come in here for how files are read: YAML 1.2 in a safe subset, or JSON; one or more documents, each with its ``kind``.
+"""Come in here for how files are read: YAML 1.2 in a safe subset, or JSON, in one or more documents.
 
 Refused, with file, line and member: anchors, aliases, tags, directives, merge keys, duplicate keys, keys that are not
-text, numbers that have more than one reading (``0x1f``, ``007``, ``1_000``, ``.inf``), files over a megabyte, nesting over
-64, documents whose kind does not belong there, and members that the kind does not have. Timestamps stay text, and
-numbers keep their exact value.
+text, numbers that have more than one reading (``0x1f``, ``007``, ``1_000``, ``.inf``), files over a megabyte, nesting
+over 64, documents whose ``kind`` does not belong there, and members that the kind does not have. Timestamps stay text,
+and numbers keep their exact value.
 
 The parser gives events; no object is ever built from a tag, and a file can't make more values than it has characters.
 """
@@ -28,6 +28,7 @@ MAX_BYTES: Final = 1_048_576
 MAX_DEPTH: Final = 64
 _ERROR_LENGTH: Final = 200
 _MAX_DIGITS: Final = 64
+_YAML_HINT: Final = "Correct the YAML; quote text that is not plain."
 
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -153,10 +154,10 @@ def _yaml(path: str, text: str) -> Iterator[FileDocument]:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 1
         words = str(error.problem or error.context or "this is not YAML")[:_ERROR_LENGTH]
-        raise Malformed(f"{path}, line {line}: {words}", hint="Correct the YAML; quote text that is not plain.") from error
+        raise Malformed(f"{path}, line {line}: {words}", hint=_YAML_HINT) from error
     except YAMLError as error:
         words = " ".join(str(error).split())[:_ERROR_LENGTH]
-        raise Malformed(f"{path}: {words}", hint="Correct the YAML; quote text that is not plain.") from error
+        raise Malformed(f"{path}: {words}", hint=_YAML_HINT) from error
 
 
 class _Level:

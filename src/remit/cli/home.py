@@ -129,7 +129,7 @@ async def decide(
     return YES if answer["decision"] == "allow" else NO
 
 
-async def schema(job: Invocation, kind: Annotated[str, Argument(metavar="KIND", help="Such as Agent or Grant.")]) -> None:
+async def schema(job: Invocation, kind: Annotated[str, Argument(metavar="KIND", help="Such as Grant.")]) -> None:
     """Print the JSON Schema of a kind of file or answer. Needs no home."""
     job.out.raw(json_text(schema_of(kind)))
 

@@ -46,7 +46,9 @@ async def create(
 
 
 @command(app, "list", example="remit key list --agent bookkeeper")
-async def list_keys(job: Invocation, agent: Annotated[str | None, Option(help="Only those of this agent.")] = None) -> None:
+async def list_keys(
+    job: Invocation, agent: Annotated[str | None, Option(help="Only those of this agent.")] = None
+) -> None:
     """List keys, without their secrets."""
     async with as_person(job) as client:
         found = await client.listing("keys", agent=agent)

@@ -1,7 +1,7 @@
 """The entry of the command line: the options that all commands share, and the nouns, each from its own file.
 
-Every command speaks HTTP through ``remit.sdk``, to the running server or to the same application opened in this process;
-none touches the store. What a command prints, and how it ends, is said in ``output.py`` and ``commands.py``.
+Every command speaks HTTP through ``remit.sdk``, to the running server or to the same application opened here; none
+touches the store. What a command prints, and how it ends, is said in ``output.py`` and ``commands.py``.
 """
 
 import contextlib
@@ -37,14 +37,14 @@ for noun in (person, server, tool, agent, grant, key, session, approval, policy,
 home.register(app)
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001  # how Typer calls it
+def _version(wanted: bool) -> None:  # how Typer calls it
     if wanted:
         sys.stdout.write(f"remit {metadata.version('remit')}\n")
         raise typer.Exit
 
 
 @app.callback()
-def options(  # noqa: PLR0913  # the options that all commands share
+def options(  # the options that all commands share
     context: typer.Context,
     *,
     home_folder: HomeOption = None,

@@ -2,8 +2,8 @@
 
 Rules:
 
-- stdout carries the answer and nothing else: with ``--json`` one document (or one a line for streams), otherwise a table
-  or plain lines. Notes and problems go to stderr.
+- stdout carries the answer and nothing else: with ``--json`` one document (or one a line for streams), otherwise a
+  table or plain lines. Notes and problems go to stderr.
 - Text that came from a tool, an agent or a file can't act on the terminal: every character that a reader would not see
   for what it is (escape sequences, bidirectional overrides, invisible and private ones) is shown as ``⟨U+…⟩``.
 - JSON is written in ASCII, so that no such character stands raw in it either, and it reads back as exactly what it was.
@@ -177,6 +177,7 @@ class Output:
 
 def _lines(value: Any) -> str:
     """A value for a page of its own: nested things as indented JSON, text with its lines."""
-    if isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value)):
+    nested = isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value)
+    if nested or isinstance(value, Mapping):
         return visible(json_text(value), lines=True)
     return visible(words(value), lines=True)

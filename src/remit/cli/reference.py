@@ -1,5 +1,6 @@
 """Come in here for the reference page of the command line, made from the commands themselves so that it can't drift."""
 
+import sys
 from collections.abc import Iterator
 from typing import Final
 
@@ -95,3 +96,7 @@ def _about(param: TyperArgument | TyperOption) -> str:
     if isinstance(param, TyperOption) and param.default not in (None, False, ...) and not callable(param.default):
         told += f" Default `{getattr(param.default, 'value', param.default)}`."
     return told
+
+
+if __name__ == "__main__":
+    sys.stdout.write(cli_reference())

@@ -1,8 +1,8 @@
 """The commands of the noun ``server``: the upstream MCP servers whose tools agents call.
 
-A stdio server's command is resolved to an absolute path here, once: its child gets no PATH, and a name that a later PATH
-would resolve otherwise is another program. A credential is read from stdin, so that it stands in no shell history and in
-no list of processes.
+A stdio server's command is resolved to an absolute path here, once: its child gets no PATH, and a name that a later
+PATH would resolve otherwise is another program. A credential is read from stdin, so that it stands in no shell history
+and in no list of processes.
 """
 
 import getpass
@@ -46,20 +46,20 @@ ServerArgument = Annotated[str, Argument(metavar="NAME", help="The server's name
 
 
 @command(app, "add", example="remit server add time --stdio -- mcp-server-time --local-timezone UTC")
-async def add(  # noqa: PLR0913  # each is one option of the command line
+async def add(  # each is one option of the command line
     job: Invocation,
     name: Annotated[str, Argument(metavar="NAME", help="The first part of every reference to its tools.")],
     command_line: Annotated[
         list[str] | None, Argument(metavar="CMD", help="With --stdio: the program and its arguments, after --.")
     ] = None,
     url: Annotated[str | None, Option(help="Where it speaks streamable HTTP.")] = None,
-    stdio: Annotated[bool, Option("--stdio", help="A child process, given after --.")] = False,  # noqa: FBT002
-    caller: Annotated[bool, Option("--caller", help="Its tools run in the caller's process.")] = False,  # noqa: FBT002
+    stdio: Annotated[bool, Option("--stdio", help="A child process, given after --.")] = False,
+    caller: Annotated[bool, Option("--caller", help="Its tools run in the caller's process.")] = False,
     env: Annotated[list[str] | None, Option(help="NAME=VALUE that the child gets; it gets no other.")] = None,
     secret: Annotated[
         list[str] | None, Option(help="header:NAME or env:NAME; its value is a line on stdin, in this order.")
     ] = None,
-    shared: Annotated[bool, Option("--shared", help="Sessions may share a connection.")] = False,  # noqa: FBT002
+    shared: Annotated[bool, Option("--shared", help="Sessions may share a connection.")] = False,
     operator: Annotated[str | None, Option(help="Who runs it, and so sees every argument.")] = None,
 ) -> None:
     """Add an upstream server. Nothing is contacted until its first sync."""
@@ -144,11 +144,12 @@ async def secret(
         job.out.document(await client.store_secret(name, where, key, value))
 
 
-def _document(  # noqa: PLR0913  # the members of a Server file
+def _document(  # the members of a Server file
     name: str, command_line: list[str], url: str | None, env: list[str], *, stdio: bool, caller: bool, shared: bool
 ) -> dict[str, Json]:
     if [url is not None, stdio, caller].count(True) != 1:
-        raise InvalidDocument("exactly one of --url, --stdio and --caller is needed", hint="See `remit server add --help`.")
+        hint = "See `remit server add --help`."
+        raise InvalidDocument("exactly one of --url, --stdio and --caller is needed", hint=hint)
     if not stdio and (command_line or env):
         raise InvalidDocument("a program and --env go with --stdio", hint="Leave them out, or use --stdio -- CMD.")
     document: dict[str, Json] = {"kind": "Server", "name": name}
@@ -165,7 +166,7 @@ def _document(  # noqa: PLR0913  # the members of a Server file
 
 def _stdio(command_line: list[str], env: list[str]) -> dict[str, Json]:
     if not command_line:
-        raise InvalidDocument("--stdio needs a program", hint="Such as: remit server add time --stdio -- mcp-server-time")
+        raise InvalidDocument("--stdio needs a program", hint="Such as --stdio -- mcp-server-time.")
     program, *arguments = command_line
     found = shutil.which(program)
     if found is None:

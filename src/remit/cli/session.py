@@ -1,5 +1,6 @@
 """The commands of the noun ``session``: a host starts, renews and ends them; people look at them and stop them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,8 +19,8 @@ SessionArgument = Annotated[str, Argument(metavar="SESSION", help="The ses_ id."
 KeyFileOption = Annotated[Path | None, Option("--key-file", help=f"File of the host key; default {HOST_KEY}.")]
 
 
-@command(app, "start", example='remit session start --agent bookkeeper --as ada@example.test --task "Pay the October invoices"')
-async def start(  # noqa: PLR0913  # each is one option of the command line
+@command(app, "start", example='remit session start --agent bookkeeper --as ada@example.test --task "Pay the invoices"')
+async def start(  # each is one option of the command line
     job: Invocation,
     agent: Annotated[str, Option(help="The agent, which must be the key's own.")],
     principal: Annotated[str | None, Option("--as", help="The person it acts for, vouched for by the host.")] = None,
@@ -28,20 +29,23 @@ async def start(  # noqa: PLR0913  # each is one option of the command line
     plan: Annotated[Path | None, Option(help="A file with the tools and limits to seal.")] = None,
     ttl: Annotated[str | None, Option(help="How long the session may last, such as PT1H.")] = None,
     parent: Annotated[str | None, Option(help="The session that this one works for.")] = None,
-    attested: Annotated[  # noqa: FBT002
+    attested: Annotated[
         bool, Option("--attested", help="The host vouches that all the model reads passes through Remit.")
     ] = False,
     key_file: KeyFileOption = None,
 ) -> None:
     """Start a session with a host key; the answer holds the first session token."""
-    request: dict[str, Json] = {"agent": agent, "context": "attested" if attested else "unattested"}
-    segments: list[Json] = [{"text": text, "source": "principal"} for text in task or []]
-    segments += [{"text": text, "source": "quoted"} for text in quoted or []]
-    optional: dict[str, Json] = {"principal": principal, "task": segments or None, "ttl": ttl, "parent": parent}
-    optional["plan"] = read_value(plan) if plan is not None else None
-    request |= {name: value for name, value in optional.items() if value is not None}
+    request = {
+        "agent": agent,
+        "context": "attested" if attested else "unattested",
+        "principal": principal,
+        "task": _segments(task or [], quoted or []) or None,
+        "plan": read_value(plan) if plan is not None else None,
+        "ttl": ttl,
+        "parent": parent,
+    }
     async with as_host(job, key_file) as client:
-        job.out.document(await client.start_session(request))
+        job.out.document(await client.start_session(_without_none(request)))
     job.out.note(_TOKEN_NOTE)
 
 
@@ -74,9 +78,19 @@ async def end(
 
 @command(app, "kill", example='remit session kill ses_… --reason "wrong recipient"')
 async def kill(
-    job: Invocation, session: SessionArgument, reason: Annotated[str, Option(help="Why, for the log.")] = "killed by hand"
+    job: Invocation, session: SessionArgument, reason: Annotated[str, Option(help="Why, for the log.")] = "killed"
 ) -> None:
     """Stop a session at once, with all that hangs on it. By the agent's owner or an administrator."""
     async with as_person(job) as client:
         answer = await client.kill_session(session, reason)
     job.out.document(answer, [*answer["killed"].items(), ("event", answer["event"])])
+
+
+def _segments(task: list[str], quoted: list[str]) -> list[Json]:
+    """The task in pieces that say who wrote them."""
+    own: list[Json] = [{"text": text, "source": "principal"} for text in task]
+    return [*own, *({"text": text, "source": "quoted"} for text in quoted)]
+
+
+def _without_none(members: Mapping[str, Json]) -> dict[str, Json]:
+    return {name: value for name, value in members.items() if value is not None}

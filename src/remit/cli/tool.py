@@ -10,7 +10,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import typer
 from ruamel.yaml import YAML
 from typer import Argument, Option
 

@@ -10,7 +10,6 @@ import binascii
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -26,10 +25,10 @@ from remit.core.errors import (
     TooLarge,
     Unauthenticated,
     Unavailable,
-    UnsupportedMedia,
     UpstreamUnavailable,
 )
 from remit.core.ids import base32, is_call_id, tool_ref
+from remit.doors import headers_of, own_origin, read_body
 from remit.gateway import wire
 from remit.gateway.servers import Ready, Servers
 from remit.gateway.upstream import ErrorReply, NotSent, OutcomeUnknown, Result
@@ -94,7 +93,6 @@ class Gateway:
         self._servers = servers
         self._limits = limits
         self._timeout = timeout
-        self._own_host = urlsplit(deps.issuer).netloc
         self._methods: Mapping[str, Callable[[Sight, Doorway, wire.Request, SessionCaller], Awaitable[bytes]]] = {
             "initialize": self._initialize,
             "ping": self._ping,
@@ -123,8 +121,8 @@ class Gateway:
         if scope["method"] != "POST":
             refusal = wire.error(b"null", wire.INVALID_REQUEST, "only POST is served here")
             return Answer(405, refusal, ((b"allow", b"POST"),))
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if not self._own_origin(headers):
+        headers = headers_of(scope)
+        if not own_origin(headers, self._deps.issuer):
             return Answer(403, wire.error(b"null", wire.INVALID_REQUEST, "requests from this web origin are refused"))
         caller = await as_session(self._deps, await authenticate(self._deps, headers.get("authorization")))
         body = await read_body(receive, headers, self._limits.max_bytes)
@@ -323,34 +321,6 @@ class Gateway:
         if isinstance(named, str) and is_call_id(named):
             return named
         return "gw-" + base32(int.from_bytes(self._deps.entropy.bytes(16), "big"), 26)
-
-    def _own_origin(self, headers: Mapping[str, str]) -> bool:
-        """A browser page of another site must not reach a local gateway (DNS rebinding)."""
-        origin = headers.get("origin")
-        return origin is None or urlsplit(origin).netloc in (self._own_host, headers.get("host"))
-
-
-async def read_body(receive: Receive, headers: Mapping[str, str], bound: int) -> bytes:
-    """The request's body. Raises ``UnsupportedMedia`` and, without reading on, ``TooLarge``."""
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise UnsupportedMedia
-    length = headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > bound:
-        raise TooLarge(f"the body is over {bound} bytes")
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Unauthenticated("the client went away")
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > bound:
-            raise TooLarge(f"the body is over {bound} bytes")
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return b"".join(chunks)
 
 
 def _doorway(scope: Scope) -> Doorway:

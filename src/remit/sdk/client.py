@@ -275,10 +275,11 @@ class RemitClient:
         """A C2SP ``tlog-proof@v1`` that the event is in the log."""
         return (await self._send("GET", f"/v1/audit/proof/{index}")).text
 
-    async def export(self) -> AsyncIterator[bytes]:
-        """The whole log, as the bytes of JSON lines, in parts of any size, for ``remit audit verify``."""
+    async def export(self, *, private: bool = False) -> AsyncIterator[bytes]:
+        """The whole log, as the bytes of JSON lines, in parts of any size; with values and salts when ``private``."""
+        params = {"private": "true"} if private else {}
         try:
-            async with self._http.stream("GET", "/v1/audit/export") as response:
+            async with self._http.stream("GET", "/v1/audit/export", params=params) as response:
                 if response.status_code not in _OK:
                     await response.aread()
                     raise _error(response)
@@ -292,7 +293,7 @@ class RemitClient:
         return await self._all("/v1/audit/unknown", {})
 
     async def settle(self, settlement: Mapping[str, Json]) -> Document:
-        """Say what became of an unknown call, and why one knows."""
+        """Say what became of an unknown call, and why one knows: ``call``, ``outcome``, ``because``, ``session``?."""
         return await self._object("POST", "/v1/audit/unknown/settle", settlement)
 
     # ---- health

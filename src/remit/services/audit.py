@@ -98,6 +98,11 @@ async def show(deps: Deps, caller: PersonCaller, index: int) -> Json:
     return {**event, "payload": payload} if payload else event
 
 
+def check_exporter(caller: PersonCaller) -> None:
+    """Pass for whoever may export the log. Asked before the first line is sent, while a refusal can still be one."""
+    require(caller, "auditor", "administrator")
+
+
 async def export(deps: Deps, caller: PersonCaller, signer: Signer, *, private: bool) -> AsyncIterator[bytes]:
     """The whole log as JSON lines that ``audit/verify.py`` checks alone; with values and salts when ``private``."""
     require(caller, "auditor", "administrator")

@@ -1,0 +1,146 @@
+"""Approvals and the log over HTTP, and whether this Remit can serve."""
+
+from typing import Final, get_args
+
+from remit.core.approvals import ApprovalState
+from remit.core.canonical import Json
+from remit.core.errors import InvalidDocument, Unavailable
+from remit.services import approve, audit, close, reconcile
+from remit.web.job import Answer, Job, Lines, Route, Text, only, page, whole
+
+_STATES: Final[tuple[ApprovalState, ...]] = get_args(ApprovalState)
+_MOST: Final = 2**53
+
+
+async def list_approvals(job: Job) -> Answer:
+    """Questions to people that the caller may see."""
+    only(job.query, ("state", "limit", "after"))
+    caller, wanted = await job.person(), job.query.get("state")
+    state = next((one for one in _STATES if one == wanted), None)
+    if wanted is not None and state is None:
+        raise InvalidDocument(f"state is one of {', '.join(_STATES)}", pointer="/state")
+    now = job.deps.clock.now()
+    found = await approve.listing(job.deps, caller, None, 10_000, None)
+    shown = [approve.document(item, now) for item in found if state is None or item.state_at(now) == state]
+    return page(job, shown, "approval")
+
+
+async def show_approval(job: Job) -> Answer:
+    """One question, whole."""
+    return approve.document(await approve.show(job.deps, await job.person(), job.path["id"]), job.deps.clock.now())
+
+
+async def answer_approval(job: Job) -> Answer:
+    """A person's yes or no."""
+    caller = await job.person()
+    answered = await approve.answer(job.deps, caller, job.path["id"], dict(job.body))
+    return approve.document(answered, job.deps.clock.now())
+
+
+async def list_events(job: Job) -> Answer:
+    """Events, oldest first."""
+    only(job.query, ("after", "kind", "session", "agent", "limit"))
+    caller = await job.person()
+    limit = whole(job.query, "limit", 100, least=1, most=200)
+    after = whole(job.query, "after", -1, least=0, most=_MOST)
+    kinds = [whole({"kind": text}, "kind", 0, least=1, most=99) for text in job.query.get("kind", "").split(",") if text]
+    found = await audit.find(
+        job.deps,
+        caller,
+        after=after,
+        kinds=kinds,
+        session=job.query.get("session"),
+        agent=job.query.get("agent"),
+        limit=limit,
+    )
+    last = found[-1] if len(found) == limit else None
+    return {"items": found, "next": str(last["i"]) if isinstance(last, dict) else None}
+
+
+async def show_event(job: Job) -> Answer:
+    """One event, with its private values for those who may read them."""
+    index = whole(job.path, "i", 0, least=0, most=_MOST)
+    return await audit.show(job.deps, await job.person(), index)
+
+
+async def checkpoint(job: Job) -> Answer:
+    """The newest signed tree head."""
+    job.signed_in()
+    return Text(await audit.sign_checkpoint(job.deps, job.doors.signer))
+
+
+async def proof(job: Job) -> Answer:
+    """A proof that one event stands in the log."""
+    job.signed_in()
+    return Text(await audit.proof(job.deps, job.doors.signer, whole(job.path, "i", 0, least=0, most=_MOST)))
+
+
+async def export(job: Job) -> Answer:
+    """The whole log as JSON lines."""
+    only(job.query, ("private",))
+    caller = await job.person()
+    audit.check_exporter(caller)
+    return Lines(audit.export(job.deps, caller, job.doors.signer, private=job.query.get("private") == "true"))
+
+
+async def list_unknown(job: Job) -> Answer:
+    """Calls whose effect nobody knows."""
+    found = await reconcile.unknown(job.deps, await job.person())
+    items: list[Json] = [
+        {"call": call.call_id, "session": call.session, "tool": call.tool, "intent": call.intent, "state": call.state}
+        for call in found
+    ]
+    return page(job, items, "call")
+
+
+async def settle(job: Job) -> Answer:
+    """A person found out what became of a call."""
+    done = job.text("outcome") == "done"
+    named = job.body.get("session")
+    event = await close.settle(
+        job.deps,
+        await job.person(),
+        job.text("call"),
+        str(named) if named is not None else None,
+        done=done,
+        because=job.text("because"),
+    )
+    return {"event": event}
+
+
+async def status(job: Job) -> Answer:
+    """Health and counts."""
+    await job.person()
+    return await audit.status(job.deps)
+
+
+async def alive(job: Job) -> Answer:
+    """The process lives."""
+    del job
+    return {"ok": True}
+
+
+async def ready(job: Job) -> Answer:
+    """The log can be written and policy stands."""
+    health = (await audit.status(job.deps))["health"]
+    if not isinstance(health, dict) or health.get("ok") is not True:
+        raise Unavailable(str(health.get("reason")) if isinstance(health, dict) else "")
+    await audit.sign_checkpoint(job.deps, job.doors.signer)
+    return {"ok": True}
+
+
+ROUTES = (
+    Route("GET", "/v1/approvals", "person", list_approvals, "questions to people", gives="Page"),
+    Route("GET", "/v1/approvals/{id}", "person", show_approval, "one question", gives="Approval"),
+    Route("POST", "/v1/approvals/{id}/answer", "person", answer_approval, "yes or no", "AnswerRequest", "Approval"),
+    Route("GET", "/v1/audit/events", "person", list_events, "events", gives="Page"),
+    Route("GET", "/v1/audit/events/{i}", "person", show_event, "one event", gives="Event"),
+    Route("GET", "/v1/audit/checkpoint", "anyone signed in", checkpoint, "the newest signed tree head"),
+    Route("GET", "/v1/audit/proof/{i}", "anyone signed in", proof, "an inclusion proof"),
+    Route("GET", "/v1/audit/export", "person", export, "the whole log as JSON lines"),
+    Route("GET", "/v1/audit/unknown", "person", list_unknown, "calls with an unknown outcome", gives="Page"),
+    Route("POST", "/v1/audit/unknown/settle", "person", settle, "settle one of them", "SettleRequest"),
+    Route("GET", "/v1/status", "person", status, "health and counts", gives="Status"),
+    Route("GET", "/healthz", "nobody", alive, "whether the process lives"),
+    Route("GET", "/readyz", "nobody", ready, "whether the log can be written and policy stands"),
+)

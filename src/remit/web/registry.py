@@ -1,0 +1,260 @@
+"""The registry over HTTP: people, agents, servers, tools, grants, keys, policies."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from remit.core.canonical import Json
+from remit.core.credentials import PersonCaller
+from remit.core.errors import InvalidDocument, NotFound
+from remit.services import agents, grants, keys, people, policies, review, servers
+from remit.services.deps import Deps
+from remit.services.servers import Place
+from remit.web.job import Answer, Job, Made, Route, only, page
+
+Step = Callable[[Deps, PersonCaller, str], Awaitable[dict[str, Json]]]
+
+# What a PATCH of the member ``state`` does, by noun.
+STEPS: Final[Mapping[str, Mapping[str, Step]]] = {
+    "agents": {"active": agents.activate, "suspended": agents.suspend, "retired": agents.retire},
+    "people": {"active": people.reinstate, "suspended": people.suspend},
+    "servers": {"retired": servers.retire},
+    "grants": {"revoked": grants.revoke},
+    "keys": {"revoked": keys.revoke},
+}
+
+
+async def list_agents(job: Job) -> Answer:
+    """Every agent."""
+    return page(job, await agents.list_all(job.deps, await job.person()), "id")
+
+
+async def create_agent(job: Job) -> Answer:
+    """A draft."""
+    return Made(await agents.create(job.deps, await job.person(), job.body))
+
+
+async def show_agent(job: Job) -> Answer:
+    """One agent."""
+    return await agents.get(job.deps, await job.person(), job.path["id"])
+
+
+async def kill_agent(job: Job) -> Answer:
+    """Suspend an agent and stop all it has running."""
+    return await agents.kill(job.deps, await job.person(), job.path["id"], job.text("reason"))
+
+
+async def list_people(job: Job) -> Answer:
+    """Every person."""
+    return page(job, await people.list_all(job.deps, await job.person()), "id")
+
+
+async def add_person(job: Job) -> Answer:
+    """A new person."""
+    return Made(await people.add(job.deps, await job.person(), job.body))
+
+
+async def show_person(job: Job) -> Answer:
+    """One person."""
+    return await people.get(job.deps, await job.person(), job.path["id"])
+
+
+async def list_servers(job: Job) -> Answer:
+    """Every server."""
+    return page(job, await servers.list_all(job.deps, await job.person()), "id")
+
+
+async def add_server(job: Job) -> Answer:
+    """A new server."""
+    return Made(await servers.add(job.deps, await job.person(), job.body))
+
+
+async def show_server(job: Job) -> Answer:
+    """One server."""
+    return await servers.get(job.deps, await job.person(), job.path["id"])
+
+
+async def sync_server(job: Job) -> Answer:
+    """Read the server's own tool list."""
+    return await job.doors.sync(await job.person(), job.path["id"])
+
+
+async def approve_server(job: Job) -> Answer:
+    """Agree to a server as it was last seen."""
+    return await servers.approve(job.deps, await job.person(), job.path["id"], job.text("fingerprint"))
+
+
+async def store_secret(job: Job) -> Answer:
+    """Keep a credential that is injected upstream. It is never given back."""
+    places: dict[str, Place] = {"header": "header", "env": "env"}
+    place = places[job.text("place")]
+    caller = await job.person()
+    return await servers.store_secret(job.deps, caller, job.path["id"], place, job.text("name"), job.text("value"))
+
+
+async def list_grants(job: Job) -> Answer:
+    """Every grant, or an agent's."""
+    only(job.query, ("agent", "limit", "after"))
+    return page(job, await grants.list_all(job.deps, await job.person(), job.query.get("agent")), "id")
+
+
+async def apply_grant(job: Job) -> Answer:
+    """A new grant."""
+    return Made(await grants.apply(job.deps, await job.person(), job.body))
+
+
+async def show_grant(job: Job) -> Answer:
+    """One grant."""
+    return await grants.get(job.deps, await job.person(), job.path["id"])
+
+
+async def list_keys(job: Job) -> Answer:
+    """Every key, or an agent's; never a secret."""
+    only(job.query, ("agent", "limit", "after"))
+    return page(job, await keys.list_all(job.deps, await job.person(), job.query.get("agent")), "key")
+
+
+async def create_key(job: Job) -> Answer:
+    """A new key; its secret appears this once."""
+    return Made(await keys.create(job.deps, await job.person(), job.body))
+
+
+async def show_key(job: Job) -> Answer:
+    """One key; never its secret."""
+    for item in await keys.list_all(job.deps, await job.person()):
+        if item["key"] == job.path["id"]:
+            return item
+    raise NotFound(f"there is no key {job.path['id']}")
+
+
+async def rotate_key(job: Job) -> Answer:
+    """A new key in place of this one."""
+    return Made(await keys.rotate(job.deps, await job.person(), job.path["id"]))
+
+
+async def move(job: Job, noun: str) -> Answer:
+    """One step of a lifecycle."""
+    step = STEPS[noun].get(job.text("state"))
+    if step is None:
+        raise InvalidDocument(f"state is one of {', '.join(STEPS[noun])}", pointer="/state")
+    return await step(job.deps, await job.person(), job.path["id"])
+
+
+def mover(noun: str) -> Callable[[Job], Awaitable[Answer]]:
+    """The PATCH handler of one noun."""
+
+    async def handle(job: Job) -> Answer:
+        return await move(job, noun)
+
+    return handle
+
+
+async def list_tools(job: Job) -> Answer:
+    """Every tool, or those in one state."""
+    only(job.query, ("state", "limit", "after"))
+    wanted = job.query.get("state")
+    if wanted not in (None, "approved", "quarantined", "gone"):
+        raise InvalidDocument("state is approved, quarantined or gone", pointer="/state")
+    found = await review.tools(job.deps, await job.person())
+    return page(job, [tool for tool in found if wanted in (None, tool["state"])], "tool")
+
+
+async def show_tool(job: Job) -> Answer:
+    """One tool, with its definition."""
+    return await review.show(job.deps, await job.person(), _ref(job))
+
+
+async def diff_tool(job: Job) -> Answer:
+    """What changed between two definitions, hidden characters named."""
+    only(job.query, ("from", "to"))
+    return await review.diff(job.deps, await job.person(), _ref(job), job.query.get("from"), job.query.get("to"))
+
+
+async def review_of(job: Job) -> Answer:
+    """The review in force."""
+    return await review.review_of(job.deps, await job.person(), _ref(job))
+
+
+async def apply_review(job: Job) -> Answer:
+    """Sign a review of the quarantined definition."""
+    caller = await job.person()
+    if f"{job.body.get('server')}/{job.body.get('tool')}" != _ref(job):
+        raise InvalidDocument("the review is of another tool than the path names", pointer="/tool")
+    return Made(await review.apply_review(job.deps, caller, job.body))
+
+
+async def approve_tool(job: Job) -> Answer:
+    """Carry the review over to the definition that is offered now."""
+    return await review.approve(job.deps, await job.person(), _ref(job), job.text("fingerprint"))
+
+
+async def show_policies(job: Job) -> Answer:
+    """The policies in force."""
+    return await policies.show(job.deps, await job.person())
+
+
+async def check_policies(job: Job) -> Answer:
+    """Errors and lints of a set; nothing is changed."""
+    return await policies.check(job.deps, await job.person(), _sources(job))
+
+
+async def apply_policies(job: Job) -> Answer:
+    """Put a set in force."""
+    return await policies.apply(job.deps, await job.person(), _sources(job))
+
+
+async def roll_back_policies(job: Job) -> Answer:
+    """Put an earlier set in force again."""
+    return await policies.rollback(job.deps, await job.person(), job.text("version"))
+
+
+def _ref(job: Job) -> str:
+    return f"{job.path['server']}/{job.path['tool']}"
+
+
+def _sources(job: Job) -> tuple[tuple[str, str], ...]:
+    listed = job.body["sources"]
+    pairs = [item for item in listed if isinstance(item, Mapping)] if isinstance(listed, list) else []
+    return tuple((str(item["file"]), str(item["text"])) for item in pairs)
+
+
+ROUTES = (
+    Route("GET", "/v1/agents", "person", list_agents, "all agents", gives="Page"),
+    Route("POST", "/v1/agents", "person", create_agent, "a draft of an agent", "Agent", "Agent"),
+    Route("GET", "/v1/agents/{id}", "person", show_agent, "one agent", gives="Agent"),
+    Route("PATCH", "/v1/agents/{id}", "person", mover("agents"), "activate, suspend or retire", "StateRequest", "Agent"),
+    Route("POST", "/v1/agents/{id}/kill", "person", kill_agent, "stop an agent at once", "KillRequest", "Killed"),
+    Route("GET", "/v1/people", "person", list_people, "all people", gives="Page"),
+    Route("POST", "/v1/people", "person", add_person, "a new person", "Person", "Person"),
+    Route("GET", "/v1/people/{id}", "person", show_person, "one person", gives="Person"),
+    Route("PATCH", "/v1/people/{id}", "person", mover("people"), "suspend or reinstate", "StateRequest", "Person"),
+    Route("GET", "/v1/servers", "person", list_servers, "all servers", gives="Page"),
+    Route("POST", "/v1/servers", "person", add_server, "a new server", "Server", "Server"),
+    Route("GET", "/v1/servers/{id}", "person", show_server, "one server", gives="Server"),
+    Route("PATCH", "/v1/servers/{id}", "person", mover("servers"), "retire", "StateRequest", "Server"),
+    Route("POST", "/v1/servers/{id}/sync", "person", sync_server, "read its tool list", "TokenRequest", "SyncAnswer"),
+    Route(
+        "POST", "/v1/servers/{id}/approve", "person", approve_server, "agree to it as seen", "FingerprintRequest", "Server"
+    ),
+    Route("POST", "/v1/servers/{id}/secrets", "person", store_secret, "keep a credential", "SecretRequest", "Server"),
+    Route("GET", "/v1/grants", "person", list_grants, "all grants", gives="Page"),
+    Route("POST", "/v1/grants", "person", apply_grant, "a new grant", "Grant", "Grant"),
+    Route("GET", "/v1/grants/{id}", "person", show_grant, "one grant", gives="Grant"),
+    Route("PATCH", "/v1/grants/{id}", "person", mover("grants"), "revoke", "StateRequest", "Grant"),
+    Route("GET", "/v1/keys", "person", list_keys, "all keys", gives="Page"),
+    Route("POST", "/v1/keys", "person", create_key, "a new key", "KeyRequest", "Key"),
+    Route("GET", "/v1/keys/{id}", "person", show_key, "one key", gives="Key"),
+    Route("PATCH", "/v1/keys/{id}", "person", mover("keys"), "revoke", "StateRequest", "Key"),
+    Route("POST", "/v1/keys/{id}/rotate", "person", rotate_key, "a new key in its place", "TokenRequest", "Key"),
+    Route("GET", "/v1/tools", "person", list_tools, "all tools", gives="Page"),
+    Route("GET", "/v1/tools/{server}/{tool:path}/diff", "person", diff_tool, "what changed", gives="ToolDiff"),
+    Route("GET", "/v1/tools/{server}/{tool:path}/review", "person", review_of, "its review", gives="ToolReview"),
+    Route("POST", "/v1/tools/{server}/{tool:path}/review", "person", apply_review, "sign a review", "ToolReview", "ToolReview"),
+    Route(
+        "POST", "/v1/tools/{server}/{tool:path}/approve", "person", approve_tool, "carry over", "FingerprintRequest", "ToolReview"
+    ),
+    Route("GET", "/v1/tools/{server}/{tool:path}", "person", show_tool, "one tool", gives="Tool"),
+    Route("GET", "/v1/policies", "person", show_policies, "the policies in force"),
+    Route("POST", "/v1/policies/check", "person", check_policies, "check a set", "PolicyRequest", "PolicyReport"),
+    Route("POST", "/v1/policies/apply", "person", apply_policies, "put a set in force", "PolicyRequest"),
+    Route("POST", "/v1/policies/rollback", "person", roll_back_policies, "an earlier set again", "RollbackRequest"),
+)
