@@ -169,18 +169,20 @@ class Governed:
         self.remit("tool", "review", "apply", *files)
 
     def _agents(self) -> None:
+        agents = [{**_AGENT, "kind": "Agent", "name": name} for name in AGENTS]
+        grants = [{**grant, "kind": "Grant", "agent": name, "expires": EXPIRES} for name in AGENTS for grant in _GRANTS]
+        self.remit("agent", "create", "-f", self._file("agents", agents))
+        self.remit("grant", "apply", self._file("grants", grants))
         for name in AGENTS:
-            self._apply("agent", "create", "-f", {**_AGENT, "kind": "Agent", "name": name})
-            for grant in _GRANTS:
-                self._apply("grant", "apply", None, {**grant, "kind": "Grant", "agent": name, "expires": EXPIRES})
             self.remit("agent", "activate", name)
             made = self.remit("key", "create", "--agent", name, "--for", "host", "--expires", "P1D")
             self.host_keys[name] = made["secret"]
 
-    def _apply(self, noun: str, verb: str, option: str | None, document: dict[str, Any]) -> None:
-        file = self.stage.folder / f"{noun}.json"
-        file.write_text(json.dumps(document))
-        self.remit(noun, verb, *([option] if option else []), str(file))
+    def _file(self, name: str, documents: list[dict[str, Any]]) -> str:
+        """Several documents in one YAML file."""
+        file = self.stage.folder / f"{name}.yaml"
+        file.write_text("\n---\n".join(json.dumps(document) for document in documents))
+        return str(file)
 
     def _post(self, path: str, credential: str, body: dict[str, Any]) -> httpx.Response:
         headers = {"Authorization": f"Bearer {credential}"}

@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +29,9 @@ class Answer:
 Run = Callable[..., Answer]
 
 
-def process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def process(*arguments: str, program: Sequence[str] = PROGRAM, **options: Any) -> subprocess.CompletedProcess[str]:
     """The program as a real process, run to its end."""
-    return subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, timeout=60, check=False, **options)
+    return subprocess.run([*program, *arguments], capture_output=True, text=True, timeout=60, check=False, **options)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,13 @@ import pytest
 
 from remit.guards.documents import check_answer
 from tests.cli.program import Run, process, write
+
+# The interpreter may lie where only root reads, so the user is changed when everything is imported.
+AS_NOBODY = [
+    sys.executable,
+    "-c",
+    "import os; from remit.cli.main import main; os.setgroups([]); os.setgid(65534); os.setuid(65534); main()",
+]
 
 
 def test_init_makes_a_home_for_its_owner_only(run: Run, tmp_path: Path) -> None:
@@ -53,7 +61,7 @@ def test_a_home_of_another_user_is_unavailable() -> None:
         home = Path(folder) / "home"
         assert process("--home", str(home), "init").returncode == 0
         if os.geteuid() == 0:
-            ended = process("--home", str(home), "status", user=65_534, env={**os.environ, "HOME": "/"})
+            ended = process("--home", str(home), "status", program=AS_NOBODY)
         else:
             home.chmod(0)
             ended = process("--home", str(home), "status")

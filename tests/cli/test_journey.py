@@ -44,9 +44,7 @@ def _ok(answer: Answer, kind: str | None = None) -> Any:
     """The document that a command answered with ``--json``, held against its schema."""
     assert answer.code == 0, answer.stderr
     found = answer.json()
-    if kind == "Page":
-        check_answer("Page", found)
-    elif kind is not None:
+    if kind is not None:
         check_answer(kind, found)
     return found
 
@@ -63,7 +61,7 @@ def _reviewed(run: Run, tmp_path: Path, effect: str = "read") -> str:
     """Sync, then review what was found; its fingerprint."""
     [tool] = _ok(run("server", "sync", "files", "--json"), "SyncAnswer")["tools"]
     text = REVIEW.replace("FINGERPRINT", tool["fingerprint"]).replace("EFFECT", effect)
-    _ok(run("tool", "review", "apply", write(tmp_path / "review.yaml", text), "--json"), "Reviewed")
+    _ok(run("tool", "review", "apply", write(tmp_path / "review.yaml", text), "--json"), "ToolReview")
     return str(tool["fingerprint"])
 
 
@@ -193,7 +191,7 @@ def test_exported_reviews_apply_again(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "out"
     page = _ok(run("tool", "review", "export", str(out), "--json"))
     assert [item["tool"] for item in page["items"]] == ["files/read"]
-    _ok(run("tool", "review", "apply", page["items"][0]["file"], "--json"), "Reviewed")
+    _ok(run("tool", "review", "apply", page["items"][0]["file"], "--json"), "ToolReview")
 
 
 @pytest.mark.usefixtures("home")
@@ -340,6 +338,39 @@ def test_a_note_left_by_a_dead_server_counts_for_nothing(run: Run, home: Path) -
         assert run("status").code == 0
     write(home / "run" / "server.json", "{")
     assert run("status").code == 0
+
+
+def test_a_followed_log_goes_on_with_new_events_until_it_is_interrupted(run: Run, home: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*PROGRAM, "--home", str(home), "audit", "tail", "-f", "-n", "1", "--json"], stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        first = json.loads(child.stdout.readline())
+        assert run("agent", "create", "-f", write(tmp_path / "agent.yaml", AGENT)).code == 0
+        second = json.loads(child.stdout.readline())
+        child.send_signal(signal.SIGINT)
+        assert child.wait(30) == 130
+    assert second["i"] == first["i"] + 1
+    assert second["k"] == 10
+
+
+def test_a_proof_and_a_payload_are_given_to_those_who_ask(run: Run, home: Path, tmp_path: Path) -> None:
+    assert _ok(run("audit", "prove", "0", "--json"))["event"] == 0
+    plain, private = run("audit", "export").stdout, run("audit", "export", "--private").stdout
+    assert '"payload"' not in plain
+    assert '"payload"' in private
+    assert run("audit", "verify", write(tmp_path / "private.jsonl", private)).code == 0
+    assert run("audit", "verify", str(tmp_path / "private.jsonl"), "--key", "nonsense").code == 2
+    assert run("audit", "prove", "99999").code == 3
+
+
+def test_a_terminal_that_knows_only_ascii_gets_the_answer_all_the_same(home: Path, tmp_path: Path) -> None:
+    text = AGENT.replace("Reads records", "Prüft Rechnungen 支払い")
+    made = process("--home", str(home), "agent", "create", "-f", write(tmp_path / "agent.yaml", text))
+    assert made.returncode == 0
+    listed = process("--home", str(home), "agent", "list", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert listed.returncode == 0, listed.stderr
+    assert "Pr\\xfcft" in listed.stdout
 
 
 def test_a_reader_that_goes_away_is_no_fault(home: Path) -> None:

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Coroutine
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -29,7 +30,10 @@ YES: Final = 0
 NO: Final = 1
 _INTERRUPTED: Final = 130
 
-HomeOption = Annotated[Path | None, typer.Option("--home", help="The home folder; default as REMIT_HOME has it.")]
+# Not looked at by Typer: what is wrong with a home is said, with its own exit status, by who opens it.
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", readable=False, help="The home folder; default as REMIT_HOME has it.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No notes on stderr; problems still.")]
 PlainOption = Annotated[bool, typer.Option("--no-color", help="No color; NO_COLOR is honored too.")]
@@ -141,5 +145,6 @@ def _option(name: str, annotation: Any, *, default: Any) -> inspect.Parameter:
 
 
 def _hidden(annotation: Any) -> Any:
-    kind, option = annotation.__origin__, annotation.__metadata__[0]
-    return Annotated[kind, typer.Option(option.default, help=option.help, hidden=True)]
+    kind, option = annotation.__origin__, copy(annotation.__metadata__[0])
+    option.hidden = True
+    return Annotated[kind, option]

@@ -44,9 +44,10 @@ _COLUMNS: Final = (
 )
 _CHANGES: Final = (Column("path"), Column("before"), Column("after"), Column("hidden"))
 _REVIEWED: Final = (
-    Column("tool", lambda item: tool_ref(item["review"]["server"], item["review"]["tool"])),
-    Column("effect", lambda item: item["review"]["effect"]),
+    Column("tool", lambda item: tool_ref(item["server"], item["tool"])),
+    Column("effect"),
     Column("reached by", "reach"),
+    Column("id"),
 )
 _SHOWN_DIGITS: Final = 19
 

@@ -394,13 +394,14 @@ def _unreachable(error: httpx.HTTPError) -> Unavailable:
 
 
 def _classes() -> dict[str, type[RemitError]]:
-    """Every error class of the tree by its code."""
+    """Every error class of the core's tree by its code; a subclass made elsewhere is its parent to a caller."""
     found: dict[str, type[RemitError]] = {}
     waiting: list[type[RemitError]] = [RemitError]
     while waiting:
         kind = waiting.pop()
-        found[kind.code] = kind
-        waiting.extend(kind.__subclasses__())
+        if kind.__module__ == RemitError.__module__:
+            found[kind.code] = kind
+            waiting.extend(kind.__subclasses__())
     return found
 
 

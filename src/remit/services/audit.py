@@ -4,7 +4,6 @@ The tree is brought up to date when a head is signed: new leaves are hashed, com
 all of them signed, in units of work like any other, so that two processes never sign two histories.
 """
 
-import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final
 
@@ -12,7 +11,7 @@ from remit.audit import tree
 from remit.audit.checkpoint import Signer, open_checkpoint, write_proof
 from remit.audit.checkpoint import sign_checkpoint as sign_head
 from remit.core.agents import Agent
-from remit.core.canonical import Json, b64
+from remit.core.canonical import Json, b64, canonical
 from remit.core.credentials import PersonCaller
 from remit.core.errors import Forbidden, InvalidDocument, NotFound
 from remit.core.events import EventDraft, Kind
@@ -155,8 +154,8 @@ async def erase(deps: Deps, caller: PersonCaller, subject: str) -> int:
 
 
 def as_line(value: Json) -> bytes:
-    """One line of an export: compact JSON, its members in the order given."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    """One line of an export: canonical JSON, the only spelling that the verifier takes."""
+    return canonical(value) + b"\n"
 
 
 async def _extend(unit: Unit, covered: int, until: int) -> bytes:

@@ -130,11 +130,6 @@ async def _decide(
 def _live(facts: Facts) -> None:
     """Everything that a call stands on must be live at this moment, on the whole chain."""
     authority, session, now = facts.authority, facts.session, facts.now
-    if not session.live(now):
-        raise _No(Reason("session.not_live"))
-    key = authority.keys.get(session.key)
-    if key is None or not key.live(now):
-        raise _No(Reason("credential.revoked"))
     for member in session.chain:
         agent = authority.agents.get(member)
         if agent is None:
@@ -147,6 +142,11 @@ def _live(facts: Facts) -> None:
         owner = authority.people.get(agent.owner or "")
         if owner is None or owner.state != "active":
             raise _No(Reason("owner.not_live"))
+    key = authority.keys.get(session.key)
+    if key is None or not key.live(now):
+        raise _No(Reason("credential.revoked"))
+    if not session.live(now):
+        raise _No(Reason("session.not_live"))
 
 
 def _tool(facts: Facts) -> ReviewedTool:
