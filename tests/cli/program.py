@@ -35,7 +35,9 @@ def process(*arguments: str, program: Sequence[str] = PROGRAM, **options: Any) -
 
 
 @contextmanager
-def served(home: Path, ending: signal.Signals = signal.SIGTERM) -> Iterator[tuple[dict[str, Any], subprocess.Popen[str]]]:
+def served(
+    home: Path, ending: signal.Signals = signal.SIGTERM
+) -> Iterator[tuple[dict[str, Any], subprocess.Popen[str]]]:
     """``remit up`` on a free port: what its first line says, and the process, which is ended with ``ending``."""
     with subprocess.Popen(
         [*PROGRAM, "--home", str(home), "up", "--port", "0"],

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from remit.cli.files import MAX_BYTES, read_documents, read_text, read_value
 from remit.cli.output import json_text
@@ -27,7 +28,9 @@ def test_a_file_may_hold_several_documents(tmp_path: Path) -> None:
 
 
 def test_a_time_stays_text_and_numbers_stay_exact(tmp_path: Path) -> None:
-    path = _file(tmp_path, "at: 2027-06-30T00:00:00.000Z\nmoney: 0.10000000000000000001\nday: 2027-01-01\nno: no\nn: 7\n")
+    path = _file(
+        tmp_path, "at: 2027-06-30T00:00:00.000Z\nmoney: 0.10000000000000000001\nday: 2027-01-01\nno: no\nn: 7\n"
+    )
     value = read_value(path)
     assert value == {
         "at": "2027-06-30T00:00:00.000Z",
@@ -81,6 +84,9 @@ def test_a_yaml_bomb_is_refused_before_it_grows(tmp_path: Path) -> None:
     with pytest.raises(Malformed, match="anchors are not read"):
         read_value(path)
     assert time.monotonic() - started < 5  # the bomb itself would take longer than any machine lives
+    # The control: the same construction, four levels small, grows in a reader that follows aliases.
+    small = "\n".join(f"l{level}: &l{level} [{', '.join([f'*l{level - 1}'] * 9)}]" for level in range(1, 5))
+    assert len(str(YAML(typ="safe", pure=True).load(f"l0: &l0 [lol]\n{small}"))) > 9**4
 
 
 def test_deep_nesting_is_refused(tmp_path: Path) -> None:
@@ -162,7 +168,9 @@ VALUES = st.recursive(
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.dictionaries(st.text("abc/~", max_size=4), VALUES, max_size=4))
-def test_what_is_written_as_json_reads_back_the_same_as_yaml_and_as_json(tmp_path: Path, value: dict[str, object]) -> None:
+def test_what_is_written_as_json_reads_back_the_same_as_yaml_and_as_json(
+    tmp_path: Path, value: dict[str, object]
+) -> None:
     text = json_text(value)
     assert text.isascii()
     assert read_value(_file(tmp_path, text, "a.json")) == value

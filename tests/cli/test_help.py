@@ -57,4 +57,6 @@ def test_a_command_that_there_is_not_is_wrong_usage(run: Run) -> None:
 
 
 def test_the_reference_page_is_what_the_program_says() -> None:
-    assert PAGE.read_text(encoding="utf-8") == cli_reference(), "run `python -m remit.cli.reference > docs/reference/cli.md`"
+    assert PAGE.read_text(encoding="utf-8") == cli_reference(), (
+        "run `python -m remit.cli.reference > docs/reference/cli.md`"
+    )

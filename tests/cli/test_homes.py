@@ -87,7 +87,9 @@ def test_doctor_finds_nothing_in_a_new_home(run: Run, home: Path) -> None:
     answer = run("doctor", "--json")
     assert answer.code == 0, answer.stdout
     check_answer("Doctor", answer.json())
-    assert {"home", "permissions", "settings", "person-key", "store", "log"} <= {one["id"] for one in answer.json()["checks"]}
+    assert {"home", "permissions", "settings", "person-key", "store", "log"} <= {
+        one["id"] for one in answer.json()["checks"]
+    }
 
 
 @pytest.mark.parametrize("broken", ["absent", "permissions", "settings", "person-key", "store"])

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,19 @@ def _ok(answer: Answer, kind: str | None = None) -> Any:
 def _add_server(run: Run, *env: str) -> None:
     options = [part for item in env for part in ("--env", item)]
     _ok(
-        run("server", "add", "files", "--stdio", *options, "--operator", "us", "--json", "--", sys.executable, str(SERVER)),
+        run(
+            "server",
+            "add",
+            "files",
+            "--stdio",
+            *options,
+            "--operator",
+            "us",
+            "--json",
+            "--",
+            sys.executable,
+            str(SERVER),
+        ),
         "Server",
     )
 
@@ -74,13 +87,26 @@ def _working(run: Run, tmp_path: Path, effect: str = "read") -> tuple[str, dict[
     _ok(run("agent", "activate", "reader", "--json"), "Agent")
     key = _ok(run("key", "create", "--agent", "reader", "--for", "host", "--expires", "P1D", "--json"), "Key")
     env = {"REMIT_HOST_KEY": key["secret"]}
-    started = _ok(run("session", "start", "--agent", "reader", "--task", "Read it", "--json", env=env), "SessionStarted")
+    started = _ok(
+        run("session", "start", "--agent", "reader", "--task", "Read it", "--json", env=env), "SessionStarted"
+    )
     return started["session"], {**env, "REMIT_SESSION_TOKEN": started["token"]}
 
 
 def _decide(run: Run, session: str, env: dict[str, str], call_id: str, arguments: str = '{"id": "a"}') -> Answer:
     return run(
-        *("decide", "--session", session, "--tool", "files/read", "--arguments", arguments, "--call-id", call_id, "--json"),
+        *(
+            "decide",
+            "--session",
+            session,
+            "--tool",
+            "files/read",
+            "--arguments",
+            arguments,
+            "--call-id",
+            call_id,
+            "--json",
+        ),
         env=env,
     )
 
@@ -332,10 +358,15 @@ def test_an_interrupted_server_ends_in_good_order(home: Path) -> None:
 def test_a_note_left_by_a_dead_server_counts_for_nothing(run: Run, home: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
-    for pid in (dead.pid, os.getpid(), 0, -1, 2**40):
-        note = {"url": "http://127.0.0.1:9", "mcp": "x", "pid": pid, "home": str(home)}
-        write(home / "run" / "server.json", json.dumps(note))
-        assert run("status").code == 0
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        stranger.setblocking(False)
+        url = f"http://127.0.0.1:{stranger.getsockname()[1]}"
+        for pid in (dead.pid, os.getpid(), 0, -1, 2**40, "1", True):
+            note = {"url": url, "mcp": "x", "pid": pid, "home": str(home)}
+            write(home / "run" / "server.json", json.dumps(note))
+            assert run("status").code == 0
+        with pytest.raises(BlockingIOError):  # nobody knocked, so nobody was shown a key
+            stranger.accept()
     write(home / "run" / "server.json", "{")
     assert run("status").code == 0
 

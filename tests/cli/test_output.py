@@ -19,6 +19,7 @@ def test_no_text_can_act_on_the_terminal(text: str) -> None:
     shown = visible(text)
     assert all(char.isprintable() for char in shown)
     assert "\n" not in shown
+    assert not HOSTILE.isprintable()  # the control: there is something to make visible
 
 
 def test_what_a_reader_can_see_is_left_alone() -> None:
@@ -29,9 +30,7 @@ def test_what_a_reader_can_see_is_left_alone() -> None:
 
 @pytest.mark.claim("cli:text-cannot-act")
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_hostile_text_is_shown_and_not_executed_in_every_form(
-    capsys: pytest.CaptureFixture[str], form: str
-) -> None:
+def test_hostile_text_is_shown_and_not_executed_in_every_form(capsys: pytest.CaptureFixture[str], form: str) -> None:
     out = Output(json=form == "json")
     item = {"name": HOSTILE, HOSTILE: {"deep": [HOSTILE]}}
     out.document(item)
@@ -53,7 +52,9 @@ def test_rich_markup_in_data_is_only_text(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_json_keeps_numbers_exact() -> None:
-    text = json_text({"a": Decimal("100.00000000000000001"), "b": 2**63 - 1, "c": Decimal("1.50"), "d": True, "e": None})
+    text = json_text(
+        {"a": Decimal("100.00000000000000001"), "b": 2**63 - 1, "c": Decimal("1.50"), "d": True, "e": None}
+    )
     assert json.loads(text, parse_float=Decimal) == {
         "a": Decimal("100.00000000000000001"),
         "b": 2**63 - 1,

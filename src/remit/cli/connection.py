@@ -30,6 +30,7 @@ from remit.core.errors import (
     Unauthenticated,
 )
 from remit.sdk.client import RemitClient, read_json
+from remit.storage.instances import alive
 
 _LOCAL: Final = "http://localhost"
 _PROBE_SECONDS: Final = 2.0
@@ -99,7 +100,7 @@ async def live_url(home: Path) -> str | None:
     except (OSError, Malformed):
         return None
     url, pid = (facts.get("url"), facts.get("pid")) if isinstance(facts, dict) else (None, None)
-    if not isinstance(url, str) or not isinstance(pid, int) or not _is_ours(pid):
+    if not isinstance(url, str) or not isinstance(pid, int) or not _lives(home / "run", pid):
         return None
     async with RemitClient(url, None, timeout=_PROBE_SECONDS) as client:
         return url if await client.healthy() else None
@@ -167,12 +168,9 @@ def read_key(path: Path) -> str:
     return key
 
 
-def _is_ours(pid: int) -> bool:
-    """Whether a process of this user has this number; a stranger's is not ours to hand a credential to."""
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except (OSError, OverflowError):
-        return False
-    return True
+def _lives(run: Path, pid: int) -> bool:
+    """Whether the process of this number still holds its lock in this home.
+
+    A number alone may have been given to another process since, and its port to a stranger who would be sent our key.
+    """
+    return any(alive(run, path.stem) for path in run.glob(f"i-{pid}-*.lock"))

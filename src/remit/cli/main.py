@@ -51,9 +51,7 @@ def options(  # the options that all commands share
     json: JsonOption = False,
     quiet: QuietOption = False,
     no_color: PlainOption = False,
-    version: Annotated[
-        bool, Option("--version", help="Print the version.", callback=_version, is_eager=True)
-    ] = False,
+    version: Annotated[bool, Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
 ) -> None:
     """What holds for every command."""
     del version
