@@ -88,6 +88,15 @@ CLAIMS: dict[str, Claim] = {
     "upstream:child-environment": Claim("A stdio child gets the environment that is listed, and nothing else.", "MPU", "ATTACKS F10"),
     "upstream:no-redirects": Claim("A credential never follows a redirect.", "U", "ATTACKS F10"),
     "upstream:unknown-not-retried": Claim("A call that may have been acted on is never sent again by us.", "MPU", "DESIGN 2"),
+    "cli:text-cannot-act": Claim(
+        "Text from tools, agents and files can't act on a terminal or hide in it.", "MU", "DESIGN 3"
+    ),
+    "cli:files-are-inert": Claim("A file can't run, refer to or multiply anything while it is read.", "M", "INTERFACES 7"),
+    "cli:no-credential-stands-in-for-another": Claim(
+        "A person's key is never used where a host key or session token is missing.", "MP", "INTERFACES 1"
+    ),
+    "cli:person-key-is-private": Claim("A person key that others may read is refused.", "P", "INTERFACES 6"),
+    "sdk:fails-closed": Claim("Silence, or anything that is no decision, is never read as a yes.", "MU", "DESIGN 3"),
     "gateway:closed-method-table": Claim("A method that is not in the table is refused and never forwarded.", "MP", "ATTACKS F7"),
 }
 

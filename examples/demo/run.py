@@ -5,7 +5,7 @@ offline; git and time are the public servers. What happened is read from the ser
 piece of work is there and no attack's effect is, and the log verifies.
 
 ``CONTROL=open`` puts a raw pass-through in Remit's place: every attack then succeeds and the demo must fail.
-``KEEP=1`` leaves everything running and says where.
+``KEEP=1`` leaves everything running and says where; ``PICTURE=FILE.svg`` keeps what was printed as a picture.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from examples.demo.scenes import ATTACKS, TASK, WORK, Row, Scene
 from examples.demo.stage import BIN, Stage
 from remit.lab.results import write_results
 
-console = Console(width=150, highlight=False)
+console = Console(width=150, highlight=False, record=bool(os.environ.get("PICTURE")))
 
 
 async def play(stage: Stage, front: Front) -> list[Row]:
@@ -112,7 +112,10 @@ def main() -> int:
             stage.processes.clear()
     finally:
         stage.tear_down()
-    return report(rows, started, control=control)
+    status = report(rows, started, control=control)
+    if os.environ.get("PICTURE"):
+        console.save_svg(os.environ["PICTURE"], title="make demo")
+    return status
 
 
 def report(rows: list[Row], started: float, *, control: bool) -> int:

@@ -113,6 +113,16 @@ def test_signatures_by_unknown_keys_are_ignored_as_witnesses_need() -> None:
     assert open_checkpoint(f"{head}\n\n{witness}{own}", KEYS).size == 1
 
 
+def test_signatures_are_ignored_only_up_to_a_bound() -> None:
+    witness = f"\u2014 witness.example {b64(bytes(68))}\n"
+    assert open_checkpoint(NOTE + witness * 63, KEYS).size == 1
+    with pytest.raises(Malformed):
+        open_checkpoint(NOTE + witness * 64, KEYS)
+    long = f"\u2014 witness.example {b64(bytes(1 << 20))}\n"
+    with pytest.raises(Malformed):
+        open_checkpoint(NOTE + long, KEYS)
+
+
 def test_a_bad_signature_that_claims_a_known_key_refuses_the_whole_note() -> None:
     second = signer_from_seed(ORIGIN, bytes([2]) * 32)
     forged = f"\u2014 {ORIGIN} {b64(second.verifier.id + bytes(64))}\n"

@@ -230,6 +230,32 @@ def test_the_empty_and_the_equal_tree_take_only_the_empty_proof() -> None:
     assert not verify_inclusion(root, 0, 0, [], EMPTY_ROOT)
 
 
+def test_a_proof_for_one_size_does_not_pass_for_another_size_with_the_same_root() -> None:
+    kept = Kept(numbered(8))
+    root4, root7, root8 = (read_frontier(size, kept.read).root() for size in (4, 7, 8))
+    leaf = leaf_hash(numbered(4)[3])
+    path = inclusion_proof(3, 4, kept.read)
+    assert verify_inclusion(leaf, 3, 4, path, root4)
+    for index, size in ((1, 2), (3, 8), (7, 8), (0, 1)):
+        assert not verify_inclusion(leaf, index, size, path, root4)
+    from_7 = consistency_proof(7, 8, kept.read)
+    assert verify_consistency(7, 8, root7, root8, from_7)
+    assert not verify_consistency(3, 4, root7, root8, from_7)
+    root2 = read_frontier(2, kept.read).root()
+    from_2 = consistency_proof(2, 4, kept.read)
+    assert verify_consistency(2, 4, root2, root4, from_2)
+    assert not verify_consistency(2, 8, root2, root4, from_2)
+
+
+def test_bytes_can_not_slide_between_one_hash_and_the_next() -> None:
+    left, right = leaf_hash(b"a"), leaf_hash(b"b")
+    root = node_hash(left, right)
+    assert verify_inclusion(left, 0, 2, [right], root)
+    assert node_hash(left[:31], left[31:] + right) == root, "the hash alone would not notice"
+    assert not verify_inclusion(left[:31], 0, 2, [left[31:] + right], root)
+    assert not verify_consistency(3, 3, b"", b"", [])
+
+
 @pytest.mark.parametrize(("index", "size"), [(0, 0), (3, 3), (-1, 3)])
 def test_no_proof_is_made_for_an_entry_that_is_not_there(index: int, size: int) -> None:
     with pytest.raises(NotFound):
@@ -355,3 +381,5 @@ def test_an_entry_of_the_largest_size_fits_a_bundle_and_an_empty_bundle_is_none(
         entry_bundle([])
     with pytest.raises(Malformed):
         bundle_entries(b"", 0)
+    with pytest.raises(Malformed):
+        bundle_entries(bytes(2 * 256), 257)

@@ -265,6 +265,14 @@ def test_trust_goes_over_to_a_new_key_through_a_checkpoint_by_the_old() -> None:
     assert problems(export.lines, OTHER_SIGNER.verifier_key_text) == ""
 
 
+def test_a_bad_signature_by_an_announced_key_spoils_a_checkpoint_beside_a_good_one() -> None:
+    export = second_key(Export().add(genesis()))
+    bad = f"\u2014 {ORIGIN} {b64(OTHER_SIGNER.verifier.id + bytes(64))}\n"
+    assert "is not good" in problems([*export.lines, line({"t": "checkpoint", "note": export.note() + bad})])
+    # The control: without the bad signature the same checkpoint counts.
+    assert problems(export.checkpoint().lines) == ""
+
+
 def test_a_key_that_was_replaced_can_not_extend_the_log() -> None:
     export = second_key(Export().add(genesis())).checkpoint([SIGNER, OTHER_SIGNER]).add(event(10)).checkpoint()
     for key in (KEY, OTHER_SIGNER.verifier_key_text):
@@ -534,7 +542,21 @@ def test_the_verifier_and_the_log_agree_on_canonical_values(value: Json) -> None
 
 
 @pytest.mark.parametrize(
-    "data", [b"1.0", b"1e3", b"-0", b"-0.0", b"0.10", b"01", b"1" * 20, b"1.5e0", b"NaN", b"", b'"\\/"']
+    "data",
+    [
+        b"1.0",
+        b"1e3",
+        b"-0",
+        b"-0.0",
+        b"0.10",
+        b"01",
+        b"1" * 20,
+        b"1.5e0",
+        b"NaN",
+        b"",
+        b'"\\/"',
+        b"0." + b"0" * 330 + b"1",
+    ],
 )
 def test_a_committed_value_in_another_spelling_is_found(data: bytes) -> None:
     assert payload_problems(data) != ""
@@ -559,7 +581,7 @@ def test_a_key_that_is_none_is_the_caller_s_fault(key: str) -> None:
 
 def test_a_key_or_a_seen_checkpoint_of_another_log_is_a_problem() -> None:
     other = signer_from_seed("localhost:8765/other", bytes(range(32)))
-    assert "the given key is of localhost:8765/other" in problems(LINES, other.verifier_key_text)
+    assert "the trusted key is of localhost:8765/other" in problems(LINES, other.verifier_key_text)
     answer = verify(LINES, KEY, [Export(other).add(genesis()).note()])
     assert [one["what"] for one in answer["problems"]] == ["the checkpoint seen earlier is of localhost:8765/other"]
 
@@ -626,13 +648,13 @@ def run_copy(folder: Path, *arguments: str, without: str = "remit") -> subproces
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     command = [sys.executable, "-I", "-W", "error", "-c", program, str(copy), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.claim("log:verifier-shares-no-code")
 def test_a_copy_alone_in_an_empty_folder_verifies_an_export(tmp_path: Path) -> None:
     (tmp_path / "export.jsonl").write_bytes(DATA)
-    plain = subprocess.run(  # noqa: S603
+    plain = subprocess.run(
         [sys.executable, "-I", str(SOURCE), str(tmp_path / "export.jsonl"), "--key", KEY],
         cwd=tmp_path,
         capture_output=True,

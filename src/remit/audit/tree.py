@@ -1,8 +1,8 @@
 """The log as a Merkle tree (RFC 6962 section 2.1) and as tiles (C2SP tlog-tiles): come here to hash, prove, name.
 
-Everything is a pure function over bytes. Where stored hashes are needed, the caller gives ``read_hash(level, index)``,
-which gives the root of the complete subtree over leaves ``index * 2**level`` to ``(index + 1) * 2**level - 1``.
-Levels are tree levels; a tile at tile level ``n`` holds hashes of tree level ``8 * n``.
+Everything is a pure function over bytes. Where stored hashes are needed the caller hands in ``read_hash``: for a level
+and an index it returns the root of the complete subtree over leaves ``index * 2**level`` up to but without
+``(index + 1) * 2**level``. Levels are tree levels; a tile at tile level ``n`` holds hashes of tree level ``8 * n``.
 
 Rules: a leaf is at most 65,535 bytes, the longest entry that a tile bundle can hold. Proofs read and hold a number of
 hashes that grows with the logarithm of the size. Nothing here knows what a leaf means, who signs, or where hashes are.
@@ -279,13 +279,12 @@ def bundle_entries(data: bytes, width: int) -> list[bytes]:
     """The leaves of an entry bundle of that width. Raises ``Malformed`` when it is truncated or too long."""
     leaves: list[bytes] = []
     at = 0
-    for _ in range(width):
+    for _ in range(min(width, TILE_WIDTH)):
         begin = at + _LENGTH_BYTES
         at = begin + int.from_bytes(data[at:begin], "big")
-        if begin > len(data) or at > len(data):
-            raise Malformed("an entry bundle is truncated")
         leaves.append(data[begin:at])
-    if at != len(data) or not leaves:
+    # ``at`` only grows, so one that ran past the end stays there: this finds every truncation.
+    if at != len(data) or len(leaves) != width or not leaves:
         raise Malformed(f"{len(data)} bytes are no bundle of {width} entries")
     return leaves
 

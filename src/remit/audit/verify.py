@@ -70,15 +70,15 @@ _LEAF_END = b'","t":"leaf"}\n'
 _EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
-class Unusable(ValueError):
+class Unusable(ValueError):  # noqa: N818 - named for what is wrong, as all of Remit's refusals are
     """What was handed in beside the export (a key, an earlier checkpoint) can't be used."""
 
 
-class _Bad(Exception):
+class _Bad(Exception):  # noqa: N818 - a finding on its way to becoming a problem, not an error
     """Something does not hold; the message says what."""
 
 
-class _Stop(Exception):
+class _Stop(Exception):  # noqa: N818 - control flow
     """It makes no sense to read on."""
 
 
@@ -110,10 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         seen = [Path(name).read_text(encoding="utf-8") for name in given.seen]
         if given.export == "-":
-            answer = verify(_bounded_lines(sys.stdin.buffer), given.key, seen)
+            answer = verify(bounded_lines(sys.stdin.buffer), given.key, seen)
         else:
             with Path(given.export).open("rb") as file:
-                answer = verify(_bounded_lines(file), given.key, seen)
+                answer = verify(bounded_lines(file), given.key, seen)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -283,10 +283,8 @@ class _Check:
             self._stop(None, f"the first line: {error}")
         self._header_key = key.text
         self._trusted = self._trusted or key
-        if key.name != self._origin:
-            self._problem(None, "the key in the first line is not named as the origin is")
         if self._trusted.name != self._origin:
-            self._problem(None, f"the given key is of {self._trusted.name}, not of this log")
+            self._problem(None, f"the trusted key is of {self._trusted.name}, not of this log")
         self._compare_seen()
 
     def _other_line(self, line: bytes) -> None:
@@ -679,7 +677,7 @@ def _given_checkpoints(texts: Sequence[str]) -> list[_Note]:
         raise Unusable(f"a checkpoint seen earlier: {error}") from None
 
 
-def _bounded_lines(file: BinaryIO) -> Iterator[bytes]:
+def bounded_lines(file: BinaryIO) -> Iterator[bytes]:
     """Lines, none of them longer in memory than one byte over the bound; a longer one is refused by what reads it."""
     while line := file.readline(MAX_LINE + 1):
         yield line

@@ -43,13 +43,13 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     binary = folder / "check"
     environment = os.environ | {"GO111MODULE": "off", "GOPATH": str(GOPATH), "GOCACHE": str(folder / "cache")}
     command = [str(GO), "build", "-o", str(binary), str(HERE / "main.go")]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=300)  # noqa: S603
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=300)
     return binary
 
 
 def ask(program: Path, question: dict[str, Any]) -> dict[str, Any]:
     """The program's answer."""
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [str(program)], input=json.dumps(question), capture_output=True, text=True, timeout=60, check=True
     )
     answer = json.loads(done.stdout)
