@@ -59,7 +59,9 @@ async def store_appends(folder: Path, callers: int) -> Figures:
         while perf_counter() - begun < SECONDS:
             async with store.unit("main") as unit:
                 await unit.log.append(
-                    EventDraft(kind=Kind.INTENT, actor=_AGENT, subject=_PERSON, agent=_AGENT, private={"/arguments": {}})
+                    EventDraft(
+                        kind=Kind.INTENT, actor=_AGENT, subject=_PERSON, agent=_AGENT, private={"/arguments": {}}
+                    )
                 )
             count += 1
 

@@ -51,7 +51,10 @@ class Target:
 def started(command: list[str], log: Path) -> Iterator[tuple[dict[str, Any], int]]:
     """A program that prints where it listens on its first line; ended afterwards."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("REMIT_")}
-    with log.open("wb") as out, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=out, env=environment) as process:
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=out, env=environment) as process,
+    ):
         line = process.stdout.readline() if process.stdout else b""
         try:
             if not line:
@@ -203,7 +206,9 @@ def main() -> int:
         folder = Path(name)
         rows = append_rows(folder)
         home = folder / "home"
-        subprocess.run([str(BIN / "remit"), "--home", str(home), "init", "--quiet"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [str(BIN / "remit"), "--home", str(home), "init", "--quiet"], check=True, stdout=subprocess.DEVNULL
+        )
         targets_file = folder / "targets.json"
         with started([sys.executable, str(ROOT / "bench" / "echo.py")], folder / "echo.log") as (echo, echo_pid):
             targets_file.write_text(json.dumps({"echo": {"url": echo["mcp"]}}))

@@ -94,7 +94,9 @@ def settings() -> str:
         "| setting | default | meaning |",
         "|---|---|---|",
     ]
-    lines += [f"| `{name}` | `{field.default}` | {field.description} |" for name, field in Settings.model_fields.items()]
+    lines += [
+        f"| `{name}` | `{field.default}` | {field.description} |" for name, field in Settings.model_fields.items()
+    ]
     return "\n".join(lines) + "\n"
 
 

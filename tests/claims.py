@@ -29,15 +29,21 @@ CLAIMS: dict[str, Claim] = {
     "policy:bad-set-refused": Claim(
         "A policy set with an error is refused whole, and the one in force stays.", "M", "DESIGN 6"
     ),
-    "policy:cedar-traps": Claim("Every known trap of Cedar is closed, each shown with the trap open.", "MP", "DESIGN 6"),
+    "policy:cedar-traps": Claim(
+        "Every known trap of Cedar is closed, each shown with the trap open.", "MP", "DESIGN 6"
+    ),
     "policy:operator-permit-grants-nothing": Claim(
         "An operator's permit alone gives nobody a tool: authority comes from grants.", "MP", "ATTACKS E9"
     ),
     "tool:pinned": Claim(
-        "A tool is the bytes that were reviewed: whole definition, and a second one never replaces it.", "MPU", "ATTACKS F1, F2"
+        "A tool is the bytes that were reviewed: whole definition, and a second one never replaces it.",
+        "MPU",
+        "ATTACKS F1, F2",
     ),
     "tool:quarantined-until-reviewed": Claim(
-        "New, changed and renamed tools reach nobody until a reviewer approves that very fingerprint.", "MPU", "DESIGN 1"
+        "New, changed and renamed tools reach nobody until a reviewer approves that very fingerprint.",
+        "MPU",
+        "DESIGN 1",
     ),
     "tool:no-effect-ungranted": Claim(
         "A tool that is hidden, not granted or not there answers the same, and is never called.", "MP", "INTERFACES 5"
@@ -55,21 +61,33 @@ CLAIMS: dict[str, Claim] = {
     "identity:two-credentials": Claim(
         "What calls tools can't start, name or renew sessions, state a task or answer for a person.", "MP", "ATTACKS A2"
     ),
-    "identity:forged-token-refused": Claim("A token that Remit did not sign, as it signed it, is refused.", "MP", "ATTACKS A10"),
+    "identity:forged-token-refused": Claim(
+        "A token that Remit did not sign, as it signed it, is refused.", "MP", "ATTACKS A10"
+    ),
     "identity:key-three-answers": Claim(
         "A damaged or revoked key is refused as what it is and never read as another credential.", "MP", "EXAMPLES 4"
     ),
     "input:strict-json": Claim(
-        "What is decided on is what is forwarded: JSON that two readers could read differently is refused.", "MP", "ATTACKS F4, F5"
+        "What is decided on is what is forwarded: JSON that two readers could read differently is refused.",
+        "MP",
+        "ATTACKS F4, F5",
     ),
-    "input:pinned-shape": Claim("Arguments that the pinned schema does not list do not pass.", "MP", "DESIGN 2, step 3"),
+    "input:pinned-shape": Claim(
+        "Arguments that the pinned schema does not list do not pass.", "MP", "DESIGN 2, step 3"
+    ),
     "approval:single-use": Claim("A yes is used once, also by two processes at once.", "MP", "ATTACKS E5"),
-    "approval:never-by-an-agent": Claim("Only a signed-in person answers, never an agent's credential.", "MP", "ATTACKS E1, E2"),
+    "approval:never-by-an-agent": Claim(
+        "Only a signed-in person answers, never an agent's credential.", "MP", "ATTACKS E1, E2"
+    ),
     "approval:bound-to-the-call": Claim(
-        "A yes counts for exactly the call that was shown: session, tool, definition, arguments, records.", "MP", "ATTACKS E3, E4"
+        "A yes counts for exactly the call that was shown: session, tool, definition, arguments, records.",
+        "MP",
+        "ATTACKS E3, E4",
     ),
     "approval:shown-is-hashed": Claim(
-        "What a person is shown is all that is hashed, hidden characters visible; too large is a Deny.", "MP", "ATTACKS E8"
+        "What a person is shown is all that is hashed, hidden characters visible; too large is a Deny.",
+        "MP",
+        "ATTACKS E8",
     ),
     "budget:exact-under-concurrency": Claim("No number of calls at once passes a limit.", "MP", "ATTACKS A11, D3"),
     "session:labels-only-join": Claim("Nothing an agent does lowers what its session has seen.", "MP", "DESIGN 3"),
@@ -77,27 +95,43 @@ CLAIMS: dict[str, Claim] = {
         "One call id is one call: asked again it gets the same answer and no second intent.", "MP", "ATTACKS G6"
     ),
     "log:no-effect-without-intent": Claim("Nothing is forwarded before its intent is on disk.", "MP", "DESIGN 3"),
-    "log:no-lost-record": Claim("No acknowledged record is lost by kill -9, a full disk or two processes.", "MP", "DESIGN 3"),
+    "log:no-lost-record": Claim(
+        "No acknowledged record is lost by kill -9, a full disk or two processes.", "MP", "DESIGN 3"
+    ),
     "log:tamper-evident": Claim("Every changed bit of a record or checkpoint is found.", "MPU", "DESIGN 3"),
     "log:append-only": Claim("The log only grows: every earlier tree is a prefix of the later one.", "MPU", "DESIGN 3"),
     "log:verifier-shares-no-code": Claim("The verifier is one file that shares no code with Remit.", "MPU", "DESIGN 3"),
     "log:commitments-hide": Claim("No argument, text or address stands in the log itself.", "MPU", "ATTACKS G5"),
-    "log:erasure-keeps-proof": Claim("A person's values can be erased for good, and the log still verifies.", "MPU", "ATTACKS G5"),
-    "credential:never-returned": Claim("A credential that Remit injects is never handed to an agent or shown.", "MPU", "ATTACKS F10"),
-    "upstream:never-shared": Claim("No upstream connection or child process serves two users' sessions.", "MPU", "ATTACKS F9"),
-    "upstream:child-environment": Claim("A stdio child gets the environment that is listed, and nothing else.", "MPU", "ATTACKS F10"),
+    "log:erasure-keeps-proof": Claim(
+        "A person's values can be erased for good, and the log still verifies.", "MPU", "ATTACKS G5"
+    ),
+    "credential:never-returned": Claim(
+        "A credential that Remit injects is never handed to an agent or shown.", "MPU", "ATTACKS F10"
+    ),
+    "upstream:never-shared": Claim(
+        "No upstream connection or child process serves two users' sessions.", "MPU", "ATTACKS F9"
+    ),
+    "upstream:child-environment": Claim(
+        "A stdio child gets the environment that is listed, and nothing else.", "MPU", "ATTACKS F10"
+    ),
     "upstream:no-redirects": Claim("A credential never follows a redirect.", "U", "ATTACKS F10"),
-    "upstream:unknown-not-retried": Claim("A call that may have been acted on is never sent again by us.", "MPU", "DESIGN 2"),
+    "upstream:unknown-not-retried": Claim(
+        "A call that may have been acted on is never sent again by us.", "MPU", "DESIGN 2"
+    ),
     "cli:text-cannot-act": Claim(
         "Text from tools, agents and files can't act on a terminal or hide in it.", "MU", "DESIGN 3"
     ),
-    "cli:files-are-inert": Claim("A file can't run, refer to or multiply anything while it is read.", "M", "INTERFACES 7"),
+    "cli:files-are-inert": Claim(
+        "A file can't run, refer to or multiply anything while it is read.", "M", "INTERFACES 7"
+    ),
     "cli:no-credential-stands-in-for-another": Claim(
         "A person's key is never used where a host key or session token is missing.", "MP", "INTERFACES 1"
     ),
     "cli:person-key-is-private": Claim("A person key that others may read is refused.", "P", "INTERFACES 6"),
     "sdk:fails-closed": Claim("Silence, or anything that is no decision, is never read as a yes.", "MU", "DESIGN 3"),
-    "gateway:closed-method-table": Claim("A method that is not in the table is refused and never forwarded.", "MP", "ATTACKS F7"),
+    "gateway:closed-method-table": Claim(
+        "A method that is not in the table is refused and never forwarded.", "MP", "ATTACKS F7"
+    ),
 }
 
 

@@ -9,6 +9,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted((ROOT / "src" / "remit").rglob("*.py"))
 MAX_LINES = 500
+# One file by design: a copy of it alone verifies a log.
+WHOLE_BY_DESIGN = {"verify.py"}
 MAX_FUNCTION = 70
 TEXT = {".py", ".md", ".toml", ".yaml", ".json", ".sql", ".cedar", ".sh", ".cfg", ""}
 # Put together here so that this file does not hold what it looks for.
@@ -20,7 +22,7 @@ def test_a_module_says_what_it_is_for_and_can_be_seen_whole(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
     assert ast.get_docstring(tree), "a module opens with a sentence"
-    assert text.count("\n") <= MAX_LINES
+    assert text.count("\n") <= MAX_LINES or path.name in WHOLE_BY_DESIGN
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = (node.end_lineno or node.lineno) - node.lineno + 1

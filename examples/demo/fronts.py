@@ -144,7 +144,9 @@ class Governed:
         command = [str(BIN / "remit"), "--home", str(self.home), "--json", *arguments]
         done = subprocess.run(command, input=value, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise RuntimeError(f"remit {' '.join(arguments)} ended with {done.returncode}: {done.stderr or done.stdout}")
+            raise RuntimeError(
+                f"remit {' '.join(arguments)} ended with {done.returncode}: {done.stderr or done.stdout}"
+            )
         return json.loads(done.stdout) if done.stdout.strip() else None
 
     def _servers(self) -> None:

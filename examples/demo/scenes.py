@@ -50,7 +50,9 @@ class Scene:
         """An attack is ok when its effect is not there."""
         event = said.decision.get("event")
         self.rows.append(
-            Row(name, "attack", tried, effect, said.reason, event, ok=not effect, detail=said.text.splitlines()[0][:160])
+            Row(
+                name, "attack", tried, effect, said.reason, event, ok=not effect, detail=said.text.splitlines()[0][:160]
+            )
         )
 
 
@@ -65,7 +67,9 @@ async def reads(scene: Scene) -> None:
     clock = await agent.call("time__get_current_time", timezone="Etc/UTC")
     invoice = await agent.call("office__read_invoice", id=INVOICE)
     seen = mail.done and clock.done and invoice.content.get("iban") == SUPPLIER_IBAN
-    scene.work("read", f"list {len(tools)} tools, read mail, time and {INVOICE}", effect=seen, detail=invoice.text[:100])
+    scene.work(
+        "read", f"list {len(tools)} tools, read mail, time and {INVOICE}", effect=seen, detail=invoice.text[:100]
+    )
 
 
 async def commits(scene: Scene) -> None:

@@ -322,5 +322,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise StoreUnavailable(f"{path.name} can't be read: {error.strerror}") from error
-
-

@@ -28,7 +28,7 @@ from tests.simulators import HELLO, HttpSimulator, Request, events, http, result
 
 pytestmark = pytest.mark.anyio
 CALL = b'{"name":"x","arguments":{}}'
-SECRET = "Bearer hunter2-hunter2"  # noqa: S105 - made up
+SECRET = "Bearer hunter2-hunter2"
 
 
 def clock() -> float:

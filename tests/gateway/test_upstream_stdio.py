@@ -70,7 +70,7 @@ def muted() -> list[str]:
 
 
 async def until_dead(connection: StdioConnection) -> None:
-    while connection.alive:  # noqa: ASYNC110 - another process is waited for
+    while connection.alive:
         await anyio.sleep(0.005)
 
 
@@ -304,7 +304,7 @@ async def test_a_command_that_does_not_exist_was_sent_nothing_and_its_arguments_
 async def test_an_opening_that_is_cancelled_leaves_no_child() -> None:
     with anyio.fail_after(30):
         opening = asyncio.ensure_future(open_stdio(simulated("mute"), QUICK, clock))
-        while not muted():  # noqa: ASYNC110 - another process is waited for
+        while not muted():
             await anyio.sleep(0.005)
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -318,7 +318,7 @@ async def test_an_opening_that_is_cancelled_leaves_no_child() -> None:
 async def test_stderr_is_kept_bounded_printable_and_without_our_secret() -> None:
     async with opened(simulated("stderr", env=(("API_KEY", "sk-hunter2-hunter2"),))) as connection:
         await connection.call("tools/call", CALL, 10)
-        while not any("red" in line for line in connection.stderr_lines()):  # noqa: ASYNC110 - another process is waited for
+        while not any("red" in line for line in connection.stderr_lines()):
             await anyio.sleep(0.005)
         lines = connection.stderr_lines()
     assert lines[0] == "key is [env API_KEY]"

@@ -351,6 +351,10 @@ def _meta_forwarded(meta: Mapping[str, Json]) -> dict[str, Json]:
 def _without_our_meta(result: Json) -> Json:
     """The result without ``remit/…`` members in its ``_meta``: no upstream speaks in Remit's name."""
     meta = result.get("_meta") if isinstance(result, Mapping) else None
-    if not isinstance(result, Mapping) or not isinstance(meta, Mapping) or not any(k.startswith("remit/") for k in meta):
+    if (
+        not isinstance(result, Mapping)
+        or not isinstance(meta, Mapping)
+        or not any(k.startswith("remit/") for k in meta)
+    ):
         return result
     return {**result, "_meta": {name: value for name, value in meta.items() if not name.startswith("remit/")}}

@@ -125,7 +125,5 @@ def call_params(tool: str, raw_arguments: bytes, meta: Mapping[str, Json]) -> by
 def renamed(definition: bytes, name: str) -> bytes:
     """A pinned tool definition under another name; every other member keeps its bytes and its place."""
     members = _raw_objects.decode(definition)
-    parts = [
-        as_json(key) + b":" + (as_json(name) if key == "name" else bytes(value)) for key, value in members.items()
-    ]
+    parts = [as_json(key) + b":" + (as_json(name) if key == "name" else bytes(value)) for key, value in members.items()]
     return b"{" + b",".join(parts) + b"}"

@@ -41,7 +41,7 @@ class ShapeFault:
 class ArgumentShape:
     """A compiled input schema."""
 
-    def __init__(self, validator: Any) -> None:  # noqa: ANN401 - jsonschema-rs gives one class per draft
+    def __init__(self, validator: Any) -> None:
         """Use ``compile``."""
         self._validator = validator
 
@@ -82,7 +82,7 @@ class _Closing:
     def __init__(self) -> None:
         self._nodes = 0
 
-    def schema(self, value: Json, depth: int, *, closable: bool) -> Any:  # noqa: ANN401 - a schema is any JSON
+    def schema(self, value: Json, depth: int, *, closable: bool) -> Any:
         """``closable`` is false inside a composition, where the outermost object closes for all branches."""
         if not isinstance(value, Mapping):
             return value
@@ -151,7 +151,7 @@ def _describes_object(value: Mapping[str, Json]) -> bool:
     return "properties" in value or "$ref" in value or "allOf" in value or kind == "object"
 
 
-def _fault(error: Any) -> ShapeFault:  # noqa: ANN401 - jsonschema-rs has no type for it at run time
+def _fault(error: Any) -> ShapeFault:
     pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in error.instance_path)
     return ShapeFault(pointer, _plain(str(error.message)))
 

@@ -11,7 +11,13 @@ from typing import Any
 
 
 def write_results(
-    name: str, rows: Sequence[Mapping[str, Any]], *, ok: bool, started: float, seconds: float, folder: Path | None = None
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    ok: bool,
+    started: float,
+    seconds: float,
+    folder: Path | None = None,
 ) -> Path:
     """Write ``{"commit","machine","started","seconds","rows","ok"}``; ``started`` is a Unix time. Where it was written."""
     target = (folder or Path.cwd() / "build") / f"{name}.json"

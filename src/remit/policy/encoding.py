@@ -155,9 +155,7 @@ class _Reader:
             case _:
                 return Bytes()
 
-    def _resolve(
-        self, schema: Json, seen: frozenset[str]
-    ) -> tuple[Mapping[str, Json] | None, bool, frozenset[str]]:
+    def _resolve(self, schema: Json, seen: frozenset[str]) -> tuple[Mapping[str, Json] | None, bool, frozenset[str]]:
         """The schema behind local references and one-branch unions, whether null passes, and what was followed."""
         nullable = False
         for _ in range(MAX_HOPS):

@@ -10,8 +10,8 @@ Four eyes: the agent's owner may not answer for their own agent while another ac
 from dataclasses import dataclass, replace
 from typing import Final
 
-from remit.core.approvals import Approval, ApprovalState
 from remit.core.agents import Agent
+from remit.core.approvals import Approval, ApprovalState
 from remit.core.canonical import Json, canonical
 from remit.core.credentials import PersonCaller
 from remit.core.decisions import Reason

@@ -193,7 +193,12 @@ def _compile(
 ) -> tuple[Engine | None, str]:
     try:
         engine = Engine.compile(
-            sources, grants, [known.facts for known in tools.values()], agents.values(), people.values(), servers.values()
+            sources,
+            grants,
+            [known.facts for known in tools.values()],
+            agents.values(),
+            people.values(),
+            servers.values(),
         )
     except InvalidPolicy as error:
         return None, error.detail

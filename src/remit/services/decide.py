@@ -88,9 +88,7 @@ async def open_call(
         return await _failed(deps, caller, call)
 
 
-async def _decide(
-    deps: Deps, unit: Unit, caller: SessionCaller, call: ProposedCall, forwarder: Forwarder
-) -> Decision:
+async def _decide(deps: Deps, unit: Unit, caller: SessionCaller, call: ProposedCall, forwarder: Forwarder) -> Decision:
     now = deps.clock.now()
     authority = await deps.authority.current(unit)
     session = await unit.sessions.get(caller.session)
@@ -253,9 +251,7 @@ async def _budget(
 # Step 7.
 
 
-async def _with_person(
-    deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, forwarder: Forwarder
-) -> Decision:
+async def _with_person(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, forwarder: Forwarder) -> Decision:
     """Use a person's yes, honour a no, or put the question."""
     large = approve.too_large(facts.call.arguments)
     if large is not None:
@@ -365,7 +361,9 @@ async def _intent(
 
 
 async def _deny(unit: Unit, facts: Facts, reasons: tuple[Reason, ...]) -> Decision:
-    event = await unit.log.append(recorded.draft(facts, Kind.DENIED, tuple(dict.fromkeys(reason.code for reason in reasons))))
+    event = await unit.log.append(
+        recorded.draft(facts, Kind.DENIED, tuple(dict.fromkeys(reason.code for reason in reasons)))
+    )
     decision = recorded.decision(facts, Deny(reasons), event, facts.now)
     await unit.sessions.put_flow(replace(facts.flow, denials=facts.flow.denials + 1))
     await recorded.remember(unit, facts, decision, "denied", deadline=facts.now)

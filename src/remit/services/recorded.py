@@ -214,4 +214,3 @@ def _text(value: Json) -> str | None:
 
 def _whole(value: Json) -> int | None:
     return value if isinstance(value, int) else None
-

@@ -46,4 +46,3 @@ class Sealer:
         """Destroy the subject's key."""
         del org
         return self._keys.destroy(subject)
-

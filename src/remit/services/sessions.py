@@ -331,9 +331,7 @@ def _token(deps: Deps, session: Session, now: int) -> tuple[str, int]:
     return deps.tokens.issue(claims), expires
 
 
-def _event(
-    kind: Kind, session: Session, agent: Agent, labels: Labels, request: Mapping[str, Json]
-) -> EventDraft:
+def _event(kind: Kind, session: Session, agent: Agent, labels: Labels, request: Mapping[str, Json]) -> EventDraft:
     task = request.get("task")
     return EventDraft(
         kind=kind,

@@ -169,9 +169,7 @@ class SqliteCalls(_Rows):
 
     async def get(self, session: str, call_id: str) -> Call | None:
         """One call."""
-        return self._one(
-            Call, "SELECT body FROM call WHERE org = ? AND session = ? AND call_id = ?", session, call_id
-        )
+        return self._one(Call, "SELECT body FROM call WHERE org = ? AND session = ? AND call_id = ?", session, call_id)
 
     async def put(self, call: Call) -> None:
         """Write a call."""
@@ -213,7 +211,7 @@ class SqliteCounters(_Rows):
             "WHERE org = ? AND scope = ? AND name = ? AND bucket >= ?",
             (self._org, scope, name, since_bucket),
         ).fetchone()
-        spent, reserved = row if row else (0, 0)
+        spent, reserved = row or (0, 0)
         return int(spent), int(reserved)
 
     async def reserve(self, item: Reservation) -> None:

@@ -221,7 +221,9 @@ ROUTES = (
     Route("GET", "/v1/agents", "person", list_agents, "all agents", gives="Page"),
     Route("POST", "/v1/agents", "person", create_agent, "a draft of an agent", "Agent", "Agent"),
     Route("GET", "/v1/agents/{id}", "person", show_agent, "one agent", gives="Agent"),
-    Route("PATCH", "/v1/agents/{id}", "person", mover("agents"), "activate, suspend or retire", "StateRequest", "Agent"),
+    Route(
+        "PATCH", "/v1/agents/{id}", "person", mover("agents"), "activate, suspend or retire", "StateRequest", "Agent"
+    ),
     Route("POST", "/v1/agents/{id}/kill", "person", kill_agent, "stop an agent at once", "KillRequest", "Killed"),
     Route("GET", "/v1/people", "person", list_people, "all people", gives="Page"),
     Route("POST", "/v1/people", "person", add_person, "a new person", "Person", "Person"),
@@ -233,7 +235,13 @@ ROUTES = (
     Route("PATCH", "/v1/servers/{id}", "person", mover("servers"), "retire", "StateRequest", "Server"),
     Route("POST", "/v1/servers/{id}/sync", "person", sync_server, "read its tool list", "TokenRequest", "SyncAnswer"),
     Route(
-        "POST", "/v1/servers/{id}/approve", "person", approve_server, "agree to it as seen", "FingerprintRequest", "Server"
+        "POST",
+        "/v1/servers/{id}/approve",
+        "person",
+        approve_server,
+        "agree to it as seen",
+        "FingerprintRequest",
+        "Server",
     ),
     Route("POST", "/v1/servers/{id}/secrets", "person", store_secret, "keep a credential", "SecretRequest", "Server"),
     Route("GET", "/v1/grants", "person", list_grants, "all grants", gives="Page"),
@@ -248,9 +256,23 @@ ROUTES = (
     Route("GET", "/v1/tools", "person", list_tools, "all tools", gives="Page"),
     Route("GET", "/v1/tools/{server}/{tool:path}/diff", "person", diff_tool, "what changed", gives="ToolDiff"),
     Route("GET", "/v1/tools/{server}/{tool:path}/review", "person", review_of, "its review", gives="ToolReview"),
-    Route("POST", "/v1/tools/{server}/{tool:path}/review", "person", apply_review, "sign a review", "ToolReview", "ToolReview"),
     Route(
-        "POST", "/v1/tools/{server}/{tool:path}/approve", "person", approve_tool, "carry over", "FingerprintRequest", "ToolReview"
+        "POST",
+        "/v1/tools/{server}/{tool:path}/review",
+        "person",
+        apply_review,
+        "sign a review",
+        "ToolReview",
+        "ToolReview",
+    ),
+    Route(
+        "POST",
+        "/v1/tools/{server}/{tool:path}/approve",
+        "person",
+        approve_tool,
+        "carry over",
+        "FingerprintRequest",
+        "ToolReview",
     ),
     Route("GET", "/v1/tools/{server}/{tool:path}", "person", show_tool, "one tool", gives="Tool"),
     Route("GET", "/v1/policies", "person", show_policies, "the policies in force"),

@@ -58,9 +58,7 @@ def create_app(
         return _response(document)
 
     starlette_routes.append(StarletteRoute("/v1/openapi.json", show_openapi, methods=["GET"]))
-    return Starlette(
-        routes=starlette_routes, exception_handlers={HTTPException: _not_served, Exception: _unexpected}
-    )
+    return Starlette(routes=starlette_routes, exception_handlers={HTTPException: _not_served, Exception: _unexpected})
 
 
 def _endpoint(

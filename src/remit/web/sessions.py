@@ -65,17 +65,17 @@ async def show(job: Job) -> Answer:
     async with job.deps.store.view(job.deps.org) as view:
         session = await view.sessions.get(job.path["id"])
         agent = await view.nouns.get(Agent, session.agent) if session else None
-        if session is None or agent is None or not (
-            caller.person.has("auditor", "administrator") or agent.owner == caller.person.id
+        if (
+            session is None
+            or agent is None
+            or not (caller.person.has("auditor", "administrator") or agent.owner == caller.person.id)
         ):
             raise NotFound(f"there is no session {job.path['id']}")
         authority = await job.deps.authority.current(view)
         flow = await view.sessions.flow(session.root) or first_flow(session)
         grants = [grant for member in session.chain for grant in authority.grants.get(member, ()) if grant.live(now)]
         units = {
-            limit.name: limit.unit or limit.name
-            for known in authority.tools.values()
-            for limit in known.review.limits
+            limit.name: limit.unit or limit.name for known in authority.tools.values() for limit in known.review.limits
         }
         counted = await budgets(view, session, grants, units, now)
     chain: Json = list(session.chain)
@@ -95,7 +95,9 @@ ROUTES = (
     Route("POST", "/v1/sessions", "host", start, "start a session", "SessionRequest", "SessionStarted"),
     Route("POST", "/v1/sessions/{id}/token", "host", renew, "renew the session token", "TokenRequest", "Token"),
     Route("POST", "/v1/sessions/{id}/decide", "session", decide_call, "decide one call", "DecideRequest", "Decision"),
-    Route("POST", "/v1/sessions/{id}/observe", "session", observe, "report an outcome", "ObserveRequest", "Observation"),
+    Route(
+        "POST", "/v1/sessions/{id}/observe", "session", observe, "report an outcome", "ObserveRequest", "Observation"
+    ),
     Route("POST", "/v1/sessions/{id}/end", "host or session", end, "end a session", "EndRequest"),
     Route("POST", "/v1/sessions/{id}/kill", "person", kill, "stop a session at once", "KillRequest", "Killed"),
     Route("GET", "/v1/sessions/{id}", "person", show, "one session", gives="Session"),
