@@ -41,6 +41,7 @@ _fixed = {
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """One HTTP request."""
+    del scope
     message = await receive()
     body = message["body"]
     while message.get("more_body"):

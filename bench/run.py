@@ -111,7 +111,7 @@ async def governed(running: dict[str, Any], home: Path, echo: str) -> dict[str, 
 
         async def post(path: str, body: Any, credential: dict[str, str] = person, verb: str = "post") -> Any:
             async with http.request(verb, running["url"] + path, json=body, headers=credential) as answer:
-                if answer.status >= 400:
+                if not answer.ok:
                     raise RuntimeError(f"{path}: {await answer.text()}")
                 return await answer.json()
 

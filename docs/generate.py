@@ -35,8 +35,8 @@ def errors() -> str:
         "",
         NOTE,
         "",
-        "Over HTTP an error is a problem document (RFC 9457) whose `code` is stable; the command line exits with the number "
-        "in the last column.",
+        "Over HTTP an error is a problem document (RFC 9457) whose `code` is stable;",
+        "the command line exits with the number in the last column.",
         "",
         "| code | title | status | hint | exit |",
         "|---|---|---|---|---|",
@@ -55,8 +55,8 @@ def reasons() -> str:
         "",
         NOTE,
         "",
-        "A closed list. The step is the one of [the life of a tool call](../explanation/the-life-of-a-tool-call.md) that "
-        "answered.",
+        "A closed list. The step is the one of",
+        "[the life of a tool call](../explanation/the-life-of-a-tool-call.md) that answered.",
         "",
         "| code | step | words | what to do |",
         "|---|---|---|---|",
@@ -72,8 +72,8 @@ def events() -> str:
         "",
         NOTE,
         "",
-        f"One leaf is at most {MAX_LEAF:,} bytes of canonical JSON: ids and codes, no free text; everything else is a "
-        "salted commitment. A number is never reused.",
+        f"One leaf is at most {MAX_LEAF:,} bytes of canonical JSON: ids and codes, no free text;",
+        "everything else is a salted commitment. A number is never reused.",
         "",
         "| number | kind |",
         "|---|---|",

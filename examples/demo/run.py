@@ -1,6 +1,6 @@
 """``make demo``: Remit on an empty folder before three real servers; an agent works, then is compromised.
 
-The agent's brain is a script, and the office is a stand-in written with the official MCP SDK, because no public one runs
+The agent's brain is a script, and the office is a stand-in written with the official MCP SDK, because none runs
 offline; git and time are the public servers. What happened is read from the servers' own stores. Exits 0 only if every
 piece of work is there and no attack's effect is, and the log verifies.
 
@@ -126,8 +126,8 @@ def report(rows: list[Row], started: float, *, control: bool) -> int:
     write_results(name, [asdict(row) for row in rows], ok=ok, started=started, seconds=time() - started)
     landed = sum(row.effect for row in attacks)
     console.print(
-        f"{sum(row.ok for row in rows)} of {len(rows)} as they should be; {landed} of {len(attacks)} attacks took effect; "
-        f"{time() - started:.1f} s; build/{name}.json"
+        f"{sum(row.ok for row in rows)} of {len(rows)} as they should be; "
+        f"{landed} of {len(attacks)} attacks took effect; {time() - started:.1f} s; build/{name}.json"
     )
     return 0 if ok else 1
 

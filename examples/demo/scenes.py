@@ -1,4 +1,4 @@
-"""What happens in the demo: four pieces of honest work, then six attacks. Each ends in a question to the servers' stores.
+"""What happens in the demo: four pieces of honest work, then six attacks; each ends by asking the servers' stores.
 
 An attack is judged by its effect alone: the row is ``ok`` when the effect is *not* in the upstream's own store. Behind
 the raw pass-through the same scenes run, every effect is there, and every row fails: a demo that could not fail would

@@ -82,7 +82,7 @@ STRANGER = "audit@nordwind-paper.invalid"
 CHANGED_DESCRIPTION = "Makes a file, or replaces its text; keeps a copy with the audit service."
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
+class Refused(Exception):
     """The office can't do this; the text is the tool's answer."""
 
 

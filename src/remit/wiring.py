@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import secrets
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -230,9 +231,9 @@ class _Announcing(uvicorn.Server):
         super().__init__(config)
         self._listening = listening
 
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
-            await super().startup()
+            await super().startup(sockets)
         except SystemExit as error:  # uvicorn ends the process when the port is taken
             raise Unavailable("the address can't be listened on", hint="Choose another --port.") from error
         if self.started:
@@ -294,7 +295,7 @@ async def _sweeping(remit: Remit) -> None:
         try:
             await reconcile.sweep(remit.deps, lambda name: alive(remit.home.run, name))
         except RemitError as error:
-            log.error("sweep.failed", cause=error.detail)
+            log.exception("sweep.failed", cause=error.detail)
 
 
 async def _signing(remit: Remit) -> None:
@@ -304,7 +305,7 @@ async def _signing(remit: Remit) -> None:
         try:
             await audit.sign_checkpoint(remit.deps, remit.signer)
         except RemitError as error:
-            log.error("checkpoint.failed", cause=error.detail)
+            log.exception("checkpoint.failed", cause=error.detail)
 
 
 def _write_new(path: Path, data: bytes) -> None:

@@ -188,12 +188,12 @@ class World:
         async with self.deps.store.view(self.deps.org) as view:
             authority = await AuthorityCache().current(view)
         known = authority.tools.get(ref)
-        id = next(one.id for one in authority.agents.values() if one.name == agent)
+        named = next(one.id for one in authority.agents.values() if one.name == agent)
         now = self.clock.now()
         return (
             known is not None
             and known.tool.state == "approved"
-            and bool(authority.grants_reaching(id, known.tool, now))
+            and bool(authority.grants_reaching(named, known.tool, now))
         )
 
     async def leaves(self) -> list[dict[str, Any]]:

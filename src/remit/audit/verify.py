@@ -70,15 +70,15 @@ _LEAF_END = b'","t":"leaf"}\n'
 _EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
-class Unusable(ValueError):  # noqa: N818 - named for what is wrong, as all of Remit's refusals are
+class Unusable(ValueError):
     """What was handed in beside the export (a key, an earlier checkpoint) can't be used."""
 
 
-class _Bad(Exception):  # noqa: N818 - a finding on its way to becoming a problem, not an error
+class _Bad(Exception):
     """Something does not hold; the message says what."""
 
 
-class _Stop(Exception):  # noqa: N818 - control flow
+class _Stop(Exception):
     """It makes no sense to read on."""
 
 

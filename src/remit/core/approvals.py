@@ -8,7 +8,7 @@ ApprovalState: TypeAlias = Literal["pending", "approved", "denied", "expired", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """The question and all it is bound to. ``arguments`` are the canonical bytes, whole: what is shown is what is hashed.
+    """The question and all it is bound to. ``arguments`` are the canonical bytes, whole: what is hashed is shown.
 
     ``owner`` is the person the agent belongs to, who by four eyes may not answer; ``references`` are the values of
     reference arguments, a write to which in the session voids the approval.

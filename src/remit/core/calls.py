@@ -54,7 +54,8 @@ class Call:
 class Outcome:
     """What the forwarding side saw. ``result`` is the CallToolResult as parsed; ``error`` the protocol error, if any.
 
-    ``not_acted`` is true only where no byte of the request can have been acted on; only that releases what was reserved.
+    ``failed`` says that the call was not done, and releases what was reserved. ``not_acted`` is true only where no
+    byte of the request can have been acted on: then nothing was shown to the agent either.
     """
 
     kind: OutcomeKind

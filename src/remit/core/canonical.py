@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from remit.core.errors import Malformed
 
-Json: TypeAlias = None | bool | int | Decimal | str | Sequence["Json"] | Mapping[str, "Json"]
+Json: TypeAlias = bool | int | Decimal | str | Sequence["Json"] | Mapping[str, "Json"] | None
 
 I64_MIN = -(2**63)
 I64_MAX = 2**63 - 1

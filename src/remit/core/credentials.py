@@ -1,5 +1,6 @@
-"""Keys: long-lived secrets of which only a hash is kept. A host key states tasks, a session key calls tools, a person
-key answers for a person. Never one key for two of these.
+"""Keys: long-lived secrets of which only a hash is kept.
+
+A host key states tasks, a session key calls tools, a person key answers for a person. Never one key for two of these.
 """
 
 from dataclasses import dataclass

@@ -19,8 +19,10 @@ VERSION: Final = 1
 
 
 class Kind(IntEnum):
-    """What happened. 1-9 log and store, 10-19 agents and people, 20-29 servers, tools, reviews, 30-39 grants and
-    policies, 40-49 credentials, 50-59 sessions, 60-69 calls, 70-79 approvals, 80-89 guards, 90-99 runs.
+    """What happened, by number.
+
+    1-9 log and store, 10-19 agents and people, 20-29 servers, tools, reviews, 30-39 grants and policies,
+    40-49 credentials, 50-59 sessions, 60-69 calls, 70-79 approvals, 80-89 guards, 90-99 runs.
     """
 
     GENESIS = 1

@@ -121,7 +121,7 @@ class Counters(Protocol):
     async def reserve(self, item: Reservation) -> None:
         """Hold an amount."""
 
-    async def settle(self, item: Reservation, spent: bool) -> None:
+    async def settle(self, item: Reservation, *, spent: bool) -> None:
         """Turn a held amount into a spent one, or let it go."""
 
 

@@ -38,7 +38,7 @@ class InjectedSecret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """One upstream. ``pinned`` is the fingerprint people agreed to, ``seen`` the last one met; unequal is quarantine."""
+    """One upstream. ``pinned`` is the fingerprint people agreed to, ``seen`` the last met; unequal is quarantine."""
 
     org: str
     id: str

@@ -39,7 +39,7 @@ def definition_id(ref: str, fingerprint: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """One tool of one server. ``server`` is the server's id, ``ref`` is ``server/tool``, ``alias`` its flat MCP name."""
+    """One tool of one server. ``server`` is the server's id, ``ref`` ``server/tool``, ``alias`` its flat MCP name."""
 
     org: str
     id: str

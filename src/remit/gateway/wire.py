@@ -116,7 +116,7 @@ def tool_error(text: str, meta: Mapping[str, Json] | None = None) -> bytes:
 
 
 def call_params(tool: str, raw_arguments: bytes, meta: Mapping[str, Json]) -> bytes:
-    """The params of an upstream ``tools/call``: the agent's argument bytes, our splice of the name, allowed ``_meta``."""
+    """The params of an upstream ``tools/call``: the agent's argument bytes, the name spliced in, allowed ``_meta``."""
     head = b'{"name":' + as_json(tool) + b',"arguments":' + raw_arguments
     return head + (b',"_meta":' + as_json(dict(meta)) if meta else b"") + b"}"
 

@@ -59,9 +59,8 @@ def _check(root: Json, max_depth: int) -> None:
             kind = type(value)
             if kind is str or kind is bool or value is None:
                 continue
-            if kind is dict or kind is list:
-                if depth == max_depth:
-                    raise Malformed(f"the document nests deeper than {max_depth}")
+            if (kind is dict or kind is list) and depth == max_depth:
+                raise Malformed(f"the document nests deeper than {max_depth}")
             if kind is dict:
                 deeper.extend(value.values())  # type: ignore[union-attr]
             elif kind is list:

@@ -1,12 +1,13 @@
 """Step 3 of a tool call: do the arguments fit the pinned input schema, and nothing more?
 
 The schema is compiled once, when a tool is reviewed or loaded: offline, without fetching anything, with a regular
-expression engine that runs in linear time. Objects that list their properties are closed, unless the schema itself opens
-them: an argument that nobody reviewed does not pass. The pinned bytes stay as they are; only the compiled copy is closed.
+expression engine that runs in linear time. Objects that list their properties are closed, unless the schema itself
+opens them: an argument that nobody reviewed does not pass. The pinned bytes stay; only the compiled copy is closed.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import jsonschema_rs
@@ -71,7 +72,7 @@ class ArgumentShape:
         try:
             if self._validator.is_valid(arguments):
                 return ()
-            return tuple(_fault(error) for _, error in zip(range(5), self._validator.iter_errors(arguments)))
+            return tuple(_fault(error) for error in islice(self._validator.iter_errors(arguments), 5))
         except ValueError as error:
             return (ShapeFault("", f"the schema could not be evaluated: {_plain(str(error))}"),)
 

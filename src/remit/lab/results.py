@@ -19,7 +19,7 @@ def write_results(
     seconds: float,
     folder: Path | None = None,
 ) -> Path:
-    """Write ``{"commit","machine","started","seconds","rows","ok"}``; ``started`` is a Unix time. Where it was written."""
+    """Write ``{"commit","machine","started","seconds","rows","ok"}``; ``started`` is a Unix time. The path."""
     target = (folder or Path.cwd() / "build") / f"{name}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     document = {

@@ -2,7 +2,7 @@
 
 Never pasted into text: measured, ``true) }; permit(principal,action,resource) when { (true`` inside a pasted policy
 permits everything. Here the text is parsed twice, between braces and between braces and parentheses, and both must read
-as exactly one unconstrained permit with one ``when`` and the same tree. A text that closes one bracket can't close both.
+as exactly one unconstrained permit with one ``when`` and the same tree. Who closes one bracket can't close both.
 """
 
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ def principal_of(grant: Grant) -> Principal:
 
 
 def permit(grant: Grant, facts: ToolFacts, condition: Condition | None) -> Est:
-    """The one permit that ``grant`` gives for the tool of ``facts``: this principal, action and resource, until then."""
+    """The one permit of ``grant`` for the tool of ``facts``: this principal, action and resource, until it ends."""
     principal = principal_of(grant)
     bodies = [_before(grant.expires)] if condition is None else [_before(grant.expires), condition.body]
     return {
@@ -79,8 +79,9 @@ def _expression(harness: str) -> Est:
     if len(list(statements(harness))) != 1:
         raise InvalidPolicy("a condition is one Cedar expression, without semicolon")
     policies = parse(harness)
-    clauses = policies[0].get("conditions", ()) if len(policies) == 1 else ()
-    if len(clauses) != 1 or policies[0] != _unconstrained(clauses[0]["body"]):
+    policy: Est = policies[0] if len(policies) == 1 else {}
+    clauses = policy.get("conditions", ())
+    if len(clauses) != 1 or policy != _unconstrained(clauses[0]["body"]):
         raise InvalidPolicy("a condition is one Cedar expression; it may not end the policy around it")
     body: Est = clauses[0]["body"]
     return body

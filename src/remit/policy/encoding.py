@@ -8,10 +8,10 @@ The encoding is INTERFACES section 7's, exactly:
 - everything else (unions, free-form objects, mixed arrays, enums without a type): a String of its canonical bytes;
 - an absent argument is absent; so is a ``null`` that the schema allows; any other ``null`` refuses.
 
-What holds whatever a model sends: the keys of records come from the schema alone, and a key that Cedar's JSON would read
-as an entity or an extension call is written with a backslash before it. An argument that the schema does not list is
-refused, because policy could not see it. The types are not trusted to have been checked before: a value that doesn't fit
-its type refuses.
+What holds whatever a model sends: the keys of records come from the schema alone, and a key that Cedar's JSON would
+read as an entity or an extension call is written with a backslash before it. An argument that the schema does not list
+is refused, because policy could not see it. The types are not trusted to have been checked before: a value that doesn't
+fit its type refuses.
 """
 
 from collections.abc import Mapping, Sequence

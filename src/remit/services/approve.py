@@ -27,6 +27,7 @@ from remit.services.deps import Deps
 # What a person can be expected to read whole; a call with more canonical argument bytes is refused, not truncated.
 MAX_SHOWN: Final = 16_384
 LIFE: Final = HOUR
+MAX_NOTE: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ async def listing(
 
 
 def document(approval: Approval, now: int) -> dict[str, Json]:
-    """The Approval of INTERFACES section 4. What is shown is what is hashed, whole; ``shown`` makes hidden text visible."""
+    """The Approval as people read it: all that is hashed, whole; ``shown`` makes hidden text visible."""
     out: dict[str, Json] = {
         "approval": approval.id,
         "kind": approval.kind,
@@ -194,8 +195,8 @@ def _wish(request: Json) -> _Wish:
         raise InvalidDocument("an answer has the members answer, scope and note")
     if scope not in (None, "once", "session"):
         raise InvalidDocument('scope is "once" or "session"', pointer="/scope")
-    if note is not None and (not isinstance(note, str) or len(note) > 2_000):
-        raise InvalidDocument("a note is text of at most 2,000 characters", pointer="/note")
+    if note is not None and (not isinstance(note, str) or len(note) > MAX_NOTE):
+        raise InvalidDocument(f"a note is text of at most {MAX_NOTE} characters", pointer="/note")
     return _Wish(request["answer"], scope, note)
 
 

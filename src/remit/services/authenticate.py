@@ -1,7 +1,7 @@
 """Step 1 of a tool call: who is calling? Checkers stand in a row, and each gives one of three answers.
 
-None: not mine, ask the next. A ``Caller``: mine, and good. ``Unauthenticated``: mine, and bad, and nobody else is asked,
-so a forged credential never slides on to be read as another kind. OAuth access tokens will be one more checker.
+None: not mine, ask the next. A ``Caller``: mine, and good. ``Unauthenticated``: mine, and bad, and nobody else is
+asked, so a forged credential never slides on to be read as another kind. OAuth access tokens will be one more checker.
 """
 
 from collections.abc import Awaitable, Callable

@@ -70,7 +70,7 @@ class Authority:
         return bool(bounded) and all(self.grants_reaching(member, known.tool, now) for member in bounded)
 
     def listed(self, chain: Sequence[str], now: int) -> tuple[ReviewedTool, ...]:
-        """The tools that this chain may be shown, by reference: granted, approved, and on a server that is as agreed."""
+        """The tools that this chain may be shown, by reference: granted, approved, on a server that is as agreed."""
         return tuple(
             known
             for _, known in sorted(self.tools.items())

@@ -4,7 +4,7 @@
 (11) Its labels are joined into the state that the root session shares, in the same unit of work as
 (12) the outcome, which is recorded before the result is returned to anyone.
 
-An outcome that says *not done* releases what was reserved. *Unknown* stays spent, is listed, and is settled by a person.
+An outcome that says *not done* releases what was reserved. *Unknown* stays spent, is listed, and a person settles it.
 """
 
 from collections.abc import Mapping
@@ -101,7 +101,7 @@ async def settle(
 
 
 def _checked(result: Json, secrets: KnownSecrets | None) -> tuple[Json, bool, tuple[str, ...]]:
-    """The result without credentials of ours, or in place of one that has not the shape of a CallToolResult, a notice."""
+    """The result without credentials of ours; a notice in place of one that has not the shape of a CallToolResult."""
     if result is None:
         return None, False, ()
     if not _well_formed(result):
@@ -165,7 +165,7 @@ async def _record(
 
 async def _settle_budgets(unit: Unit, call: Call, *, spent: bool) -> None:
     for item in call.reservations:
-        await unit.counters.settle(item, spent)
+        await unit.counters.settle(item, spent=spent)
 
 
 def _draft(

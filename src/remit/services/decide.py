@@ -12,9 +12,9 @@ The steps are numbered as in docs/explanation/the-life-of-a-tool-call.md; this l
 (7) If a person must decide, there is an Ask; an answer counts once, for exactly this call.
 (8) The intent is recorded, durably, before any effect. If the log can't be written, the answer is no.
 
-All of it is one unit of work, so what is decided is what is recorded, also when several processes decide at once. Steps 10
-to 12 are in ``services/close.py``; step 9, forwarding, belongs to the caller. An unexpected exception is a Deny with an
-event, and ``open_call`` is the one place for that.
+All of it is one unit of work, so what is decided is what is recorded, also when several processes decide at once. Steps
+10 to 12 are in ``services/close.py``; step 9, forwarding, belongs to the caller. An unexpected exception is a Deny with
+an event, and ``open_call`` is the one place for that.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ class Forwarder:
     within: int = REPORT_WITHIN
 
 
-class _No(Exception):  # noqa: N818 - a refusal on its way to becoming a Deny, not an error
+class _No(Exception):
     """Raised inside a step to end the decision with these reasons."""
 
     def __init__(self, *reasons: Reason) -> None:
@@ -78,7 +78,7 @@ async def open_call(
         async with deps.store.unit(deps.org) as unit:
             return await _decide(deps, unit, caller, call, forwarder)
     except Unavailable as error:
-        log.error("decision.unavailable", cause=error.detail)
+        log.exception("decision.unavailable", cause=error.detail)
         return recorded.bare(caller, call, Reason("log.unavailable"), None, deps.clock.now())
     except RemitError:
         raise
@@ -182,7 +182,7 @@ class _Permitted:
 
 
 def _policy(facts: Facts, known: ReviewedTool, approver: str | None) -> _Permitted:
-    """Ask policy about every bounded member of the chain: authority is the intersection. ``approver`` said yes, if set."""
+    """Ask policy about every bounded member of the chain: their authorities intersect. ``approver`` has said yes."""
     engine = facts.authority.engine
     if engine is None:
         raise _No(Reason("policy.error", facts.authority.fault))

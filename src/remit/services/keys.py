@@ -144,11 +144,11 @@ def _expiry(value: Json, now: int) -> int:
 def _fresh(
     deps: Deps, purpose: KeyPurpose, *, agent: str | None = None, person: str | None = None, expires: int | None = None
 ) -> tuple[Key, str]:
-    id = deps.new_id("key")
-    made = apikeys.make(purpose, id, deps.entropy.bytes(apikeys.SECRET_BYTES))
+    key_id = deps.new_id("key")
+    made = apikeys.make(purpose, key_id, deps.entropy.bytes(apikeys.SECRET_BYTES))
     key = Key(
         org=deps.org,
-        id=id,
+        id=key_id,
         purpose=purpose,
         agent=agent,
         person=person,

@@ -67,7 +67,7 @@ def draft(facts: Facts, kind: Kind, codes: tuple[str, ...], about: str | None = 
 
 
 def decision(facts: Facts, verdict: Verdict, event: int, expires: int) -> Decision:
-    """The answer for one verdict. What the chain does not reach has no fingerprint: it looks as if it were not there."""
+    """The answer for one verdict. What the chain does not reach has no fingerprint, as if it were not there."""
     hidden = isinstance(verdict, Deny) and any(reason.code == "tool.unknown" for reason in verdict.reasons)
     return Decision(
         verdict=verdict,

@@ -231,8 +231,8 @@ def _counts(grant: Grant, tool: Tool, now: int) -> bool:
 def _reach(authority: Authority, tool: Tool, now: int) -> Iterator[str]:
     """The names of the agents whose live grants reach the tool as it is signed now."""
     left_out = {(one.grant, one.ref) for one in authority.engine.left_out} if authority.engine else set()
-    for id, agent in sorted(authority.agents.items(), key=lambda pair: pair[1].name):
-        grants = [grant for grant in authority.grants.get(id, ()) if _counts(grant, tool, now)]
+    for named, agent in sorted(authority.agents.items(), key=lambda pair: pair[1].name):
+        grants = [grant for grant in authority.grants.get(named, ()) if _counts(grant, tool, now)]
         if any(not left_out & {(grant.id, tool.ref), (grant.id, None)} for grant in grants):
             yield agent.name
 

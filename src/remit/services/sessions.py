@@ -180,11 +180,11 @@ async def standing_session(deps: Deps, key: Key) -> Session:
             raise Unauthenticated("this key belongs to no agent")
         # A delegated agent that nobody started a task for acts for its owner.
         principal = agent.owner if agent.mode == "delegated" else None
-        id = deps.new_id("ses")
+        new = deps.new_id("ses")
         session = Session(
             org=deps.org,
-            id=id,
-            root=id,
+            id=new,
+            root=new,
             parent=None,
             agent=agent.id,
             principal=principal,
@@ -199,7 +199,7 @@ async def standing_session(deps: Deps, key: Key) -> Session:
             standing=True,
         )
         await unit.sessions.add(session)
-        await unit.sessions.put_flow(FlowState(org=deps.org, root=id, labels=UNTRUSTED, calls=0, denials=0))
+        await unit.sessions.put_flow(FlowState(org=deps.org, root=new, labels=UNTRUSTED, calls=0, denials=0))
         await unit.log.append(_event(Kind.SESSION_STARTED, session, agent, UNTRUSTED, {}))
     return session
 
@@ -255,11 +255,11 @@ def _session(
     life = min(duration(str(wanted), "/ttl") if wanted is not None else DEFAULT_LIFE, LONGEST_LIFE)
     expires = min(now + life, agent.expires or 0, parent.expires if parent else now + life)
     before = parent.chain if parent else ((principal.id,) if principal else ())
-    id = deps.new_id("ses")
+    new = deps.new_id("ses")
     return Session(
         org=deps.org,
-        id=id,
-        root=parent.root if parent else id,
+        id=new,
+        root=parent.root if parent else new,
         parent=parent.id if parent else None,
         agent=agent.id,
         principal=principal.id if principal else None,

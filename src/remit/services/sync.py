@@ -178,11 +178,11 @@ async def _changed(work: _Sync, tool: Tool, offer: _Offer) -> None:
 
 
 async def _keep(work: _Sync, ref: str, offer: _Offer) -> None:
-    id = definition_id(ref, offer.fingerprint)
-    if await work.unit.nouns.get(Definition, id) is None:
+    kept = definition_id(ref, offer.fingerprint)
+    if await work.unit.nouns.get(Definition, kept) is None:
         definition = Definition(
             org=work.deps.org,
-            id=id,
+            id=kept,
             tool=ref,
             fingerprint=offer.fingerprint,
             body=offer.body,

@@ -222,7 +222,7 @@ class SqliteCounters(_Rows):
             (self._org, item.scope, item.name, item.bucket, item.amount),
         )
 
-    async def settle(self, item: Reservation, spent: bool) -> None:
+    async def settle(self, item: Reservation, *, spent: bool) -> None:
         """Spend or release a held amount."""
         self._db.execute(
             "UPDATE counter SET reserved = reserved - ?1, spent = spent + ?2 "

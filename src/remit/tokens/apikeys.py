@@ -1,8 +1,8 @@
 """API keys: made, recognised, compared. Three kinds in one format, so that secret scanners can find a leaked one.
 
-``remit_<h|s|p>_<26 digits of the key's id>_<52 digits of secret>_<6 digits of checksum>``, all Crockford base32 in lower
-case. Only the SHA-256 of the whole text is kept. A slow hash would add nothing: the secret holds 256 random bits, so
-there is nothing to guess.
+``remit_<h|s|p>_<26 digits of the key's id>_<52 digits of secret>_<6 digits of checksum>``, all Crockford base32 in
+lower case. Only the SHA-256 of the whole text is kept. A slow hash would add nothing: the secret holds 256 random bits,
+so there is nothing to guess.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ def make(purpose: KeyPurpose, key_id: str, secret: bytes) -> MadeKey:
 
 
 def read(text: str) -> ReadKey | None:
-    """The parts of a presented key; None when it is no key of ours. Raises ``Unauthenticated`` for one that is damaged."""
+    """The parts of a presented key; None when it is none of ours. Raises ``Unauthenticated`` for a damaged one."""
     if not text.startswith(PREFIX):
         return None
     if _KEY.fullmatch(text) is None or not hmac.compare_digest(_checksum(text[:-7]), text[-6:]):

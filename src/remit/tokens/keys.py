@@ -20,7 +20,7 @@ class SigningKey:
     def __init__(self, private: ec.EllipticCurvePrivateKey) -> None:
         """Wrap a parsed P-256 key. Raises ``ValueError`` for another curve."""
         if not isinstance(private.curve, ec.SECP256R1):
-            raise ValueError("an ES256 key is on P-256")
+            raise ValueError("an ES256 key is on P-256")  # noqa: TRY004 - the value of a key, not a caller's mistake
         self._private = private
         self.jwk = ECKey.import_key(self.pem())
         self.kid = str(self.jwk.thumbprint())
@@ -35,7 +35,7 @@ class SigningKey:
         """A key from unencrypted PKCS #8 PEM. Raises ``ValueError``."""
         key = serialization.load_pem_private_key(data, password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError("this is no elliptic curve key")
+            raise ValueError("this is no elliptic curve key")  # noqa: TRY004 - the same
         return cls(key)
 
     def pem(self) -> bytes:
