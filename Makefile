@@ -7,19 +7,26 @@ READY := $(VENV)/.ready
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types architecture bench clean
+.PHONY: help demo test check lint types architecture bench lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
 
-$(READY): pyproject.toml
-	@if command -v uv >/dev/null 2>&1 && [ -f uv.lock ]; then \
-		uv sync --quiet --frozen --group dev; \
+$(READY): pyproject.toml requirements.lock
+	@if command -v uv >/dev/null 2>&1; then \
+		uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
+		uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock && \
+		uv pip install --quiet --no-deps --python $(BIN)/python --editable .; \
 	else \
-		$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --upgrade "pip>=25.1" && \
-		$(BIN)/python -m pip install --quiet --editable . --group dev; \
+		$(PYTHON) -m venv $(VENV) && \
+		$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock && \
+		$(BIN)/python -m pip install --quiet --no-deps --editable .; \
 	fi
 	@touch $@
+
+lock: ## what is installed, anew from pyproject.toml; needs uv
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --group dev --output-file requirements.lock pyproject.toml
 
 demo: $(READY) ## the main job on real servers, then attacks; CONTROL=open must fail, KEEP=1 leaves it running
 	@$(BIN)/python examples/demo/run.py

@@ -2,9 +2,12 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted((ROOT / "src" / "remit").rglob("*.py"))
@@ -45,3 +48,13 @@ def test_nothing_names_the_machine_it_was_written_on() -> None:
 def test_work_left_undone_is_not_hidden_in_comments() -> None:
     marks = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|raise NotImplementedError")
     assert [path.name for path in MODULES if marks.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_the_lock_meets_every_floor() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    locked = {one.name: one for one in map(Requirement, (line.rstrip(" \\") for line in lines if "==" in line))}
+    for text in (*project["project"]["dependencies"], *project["dependency-groups"]["dev"]):
+        wanted = Requirement(text)
+        version = str(locked[canonicalize_name(wanted.name)].specifier).removeprefix("==")
+        assert wanted.specifier.contains(version), f"{text} is locked at {version}: run `make lock`"

@@ -46,7 +46,7 @@ def require_reader(caller: PersonCaller) -> None:
 async def prove(unit: Unit) -> Authority:
     """The registry as this unit leaves it, compiled; else ``InvalidPolicy``, which undoes the unit.
 
-    INVARIANT: loaded afresh and never through the cache: the epoch of a unit that is undone will be given again.
+    INVARIANT: loaded afresh and never through the cache: this unit may yet be undone.
     """
     authority = await load(unit, await unit.nouns.epoch())
     if authority.engine is None:
