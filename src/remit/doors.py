@@ -1,6 +1,8 @@
 """What both HTTP doors share: how a request's body is read, and which web origins may knock."""
 
 from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.types import Receive, Scope
@@ -8,9 +10,21 @@ from starlette.types import Receive, Scope
 from remit.core.errors import Malformed, TooLarge, UnsupportedMedia
 
 
+# Headers that decide something. Of two values, a proxy before us might have judged the other one.
+_SINGLE: Final = frozenset(
+    {"authorization", "content-length", "content-type", "host", "mcp-protocol-version", "origin", "transfer-encoding"}
+)
+
+
 def headers_of(scope: Scope) -> dict[str, str]:
-    """Request headers by lower-case name; of a repeated one the last, which no header we read may be."""
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    """Request headers by lower-case name. Raises ``Malformed`` when one that decides something is given twice."""
+    found: dict[str, str] = {}
+    for raw_name, value in scope["headers"]:
+        name = raw_name.decode("latin-1").lower()
+        if name in found and name in _SINGLE:
+            raise Malformed(f"the header {name} is given twice", hint="Send it once.")
+        found[name] = value.decode("latin-1")
+    return found
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str], bound: int) -> bytes:
@@ -37,6 +51,31 @@ async def read_body(receive: Receive, headers: Mapping[str, str], bound: int) ->
 
 
 def own_origin(headers: Mapping[str, str], issuer: str) -> bool:
-    """Whether a browser page of our own (or no browser page) asks: another site's must not reach a local Remit."""
+    """Whether a browser page of our own (or no browser page) asks: another site's must not reach a local Remit.
+
+    An origin that equals ``Host`` proves nothing where it is a name: after DNS rebinding a stranger's page sends its
+    own name as both. An address, and ``localhost``, nobody can rebind.
+    """
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc in (urlsplit(issuer).netloc, headers.get("host"))
+    if origin is None:
+        return True
+    try:
+        parts = urlsplit(origin)
+        ours = urlsplit(issuer)
+    except ValueError:
+        return False
+    if not parts.netloc or parts.path or parts.scheme not in ("http", "https"):
+        return False
+    if (parts.scheme, parts.netloc) == (ours.scheme, ours.netloc):
+        return True
+    return parts.netloc == headers.get("host") and _unbindable(parts.hostname or "")
+
+
+def _unbindable(name: str) -> bool:
+    if name == "localhost":
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

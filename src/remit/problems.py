@@ -13,6 +13,7 @@ from remit.core.errors import RemitError
 from remit.guards.json_in import as_json
 
 TYPE: Final = "https://remit.invalid/errors/"
+PROBLEM: Final = "application/problem+json"
 
 OK: Final = 0
 NO: Final = 1

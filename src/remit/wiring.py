@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from remit.audit.checkpoint import Signer, signer_from_seed
 from remit.core.canonical import Json
-from remit.core.errors import Conflict, InvalidDocument, NotFound, RemitError, StoreUnavailable, Unavailable
+from remit.core.errors import Conflict, InvalidDocument, NotFound, StoreUnavailable, Unavailable
 from remit.core.events import EventDraft, Kind
 from remit.core.ids import RANDOM_BYTES, new_id
 from remit.gateway.proxy import Gateway
@@ -177,7 +177,7 @@ async def open_remit(path: Path, settings: Settings) -> AsyncIterator[Remit]:
     home = Home(path)
     identity = home.identity()
     async with _deps(home, identity) as deps:
-        signer = signer_from_seed(identity["origin"], (home.keys / "log.seed").read_bytes())
+        signer = signer_from_seed(identity["origin"], _read(home.keys / "log.seed"))
         limits = JsonLimits(max_bytes=settings.max_body, max_depth=settings.max_depth)
         servers = Servers(deps, time.monotonic, settings.resync)
         gateway = Gateway(deps, servers, limits, settings.call_timeout)
@@ -187,7 +187,7 @@ async def open_remit(path: Path, settings: Settings) -> AsyncIterator[Remit]:
                 home=home,
                 settings=settings,
                 deps=deps,
-                app=_doors(gateway, api),
+                app=both_doors(gateway, api),
                 servers=servers,
                 signer=signer,
             )
@@ -219,7 +219,7 @@ async def serve(
             for chore in chores:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
-            (remit.home.run / "server.json").unlink(missing_ok=True)
+            _renounce(remit.home)
     if not server.started:
         raise Unavailable(f"{host}:{port} can't be listened on", hint="Another program has the port; choose --port.")
 
@@ -238,7 +238,8 @@ class _Announcing(uvicorn.Server):
             raise Unavailable("the address can't be listened on", hint="Choose another --port.") from error
         if self.started:
             address = self.servers[0].sockets[0].getsockname()
-            self._listening(f"http://{self.config.host}:{address[1]}")
+            host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+            self._listening(f"http://{host}:{address[1]}")
 
 
 @contextlib.asynccontextmanager
@@ -268,7 +269,7 @@ async def _deps(home: Home, identity: Mapping[str, str]) -> AsyncIterator[Deps]:
         instance.close()
 
 
-def _doors(gateway: ASGIApp, api: ASGIApp) -> ASGIApp:
+def both_doors(gateway: ASGIApp, api: ASGIApp) -> ASGIApp:
     """MCP below ``/mcp``, everything else to the API."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -288,14 +289,35 @@ def _announce(home: Home, url: str) -> dict[str, Json]:
     return facts
 
 
+def _renounce(home: Home) -> None:
+    """Take back what ``_announce`` said, unless another server of this home has said something since."""
+    note = home.run / "server.json"
+    with contextlib.suppress(OSError, ValueError):
+        if json.loads(note.read_text(encoding="utf-8")).get("pid") == os.getpid():
+            note.unlink(missing_ok=True)
+
+
 async def _sweeping(remit: Remit) -> None:
-    """Mark lost calls as unknown, now and then."""
+    """Now and then: mark lost calls as unknown, and close what is open upstream for sessions that live no more."""
     while True:
         await asyncio.sleep(remit.settings.sweep)
         try:
             await reconcile.sweep(remit.deps, lambda name: alive(remit.home.run, name))
-        except RemitError as error:
-            log.exception("sweep.failed", cause=error.detail)
+            await close_dead(remit.deps, remit.servers)
+        except Exception as error:
+            # A chore that met the unexpected once must be there the next time; the log has the trace.
+            log.exception("sweep.failed", cause=type(error).__name__)
+
+
+async def close_dead(deps: Deps, servers: Servers) -> None:
+    """Close upstream connections and children of sessions that were stopped anywhere, and those that idle."""
+    now = deps.clock.now()
+    async with deps.store.view(deps.org) as view:
+        found = {name: await view.sessions.get(name) for name in servers.sessions()}
+    for name, session in found.items():
+        if session is None or not session.live(now):
+            await servers.end_session(name)
+    await servers.close_idle()
 
 
 async def _signing(remit: Remit) -> None:
@@ -304,8 +326,8 @@ async def _signing(remit: Remit) -> None:
         await asyncio.sleep(remit.settings.checkpoint)
         try:
             await audit.sign_checkpoint(remit.deps, remit.signer)
-        except RemitError as error:
-            log.exception("checkpoint.failed", cause=error.detail)
+        except Exception as error:
+            log.exception("checkpoint.failed", cause=type(error).__name__)
 
 
 def _write_new(path: Path, data: bytes) -> None:

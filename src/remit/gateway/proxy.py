@@ -21,11 +21,11 @@ from remit.core.decisions import Allow, Decision
 from remit.core.errors import (
     BadInput,
     Conflict,
+    NotFound,
     RemitError,
     TooLarge,
     Unauthenticated,
     Unavailable,
-    UpstreamUnavailable,
 )
 from remit.core.ids import base32, is_call_id, tool_ref
 from remit.doors import headers_of, own_origin, read_body
@@ -33,7 +33,8 @@ from remit.gateway import wire
 from remit.gateway.servers import Ready, Servers
 from remit.gateway.upstream import ErrorReply, NotSent, OutcomeUnknown, Result
 from remit.guards.json_in import JsonLimits, as_json, parse
-from remit.problems import problem
+from remit.guards.secrets import redact_known
+from remit.problems import PROBLEM, problem
 from remit.services.authenticate import as_session, authenticate
 from remit.services.authority import ReviewedTool
 from remit.services.close import close_call
@@ -45,7 +46,9 @@ PAGE: Final = 200
 RESULT_LIMITS: Final = JsonLimits(max_bytes=10_485_760, max_depth=64)
 _GRACE: Final = 10.0
 _META_BOUND: Final = 1_024
-_FORWARDED_META: Final = ("traceparent", "tracestate")
+_FORWARDED_META: Final = ("progressToken", "traceparent", "tracestate")
+_CALL_ID: Final = "remit/call_id"
+_CALL_ID_FORM: Final = f"{_CALL_ID} is 1 to 64 letters, digits, dots, hyphens and underscores"
 _INSTRUCTIONS: Final = (
     "Tools here are governed by Remit. A refused call is final: do not repeat it. "
     "A call that waits for a person can be made again, unchanged, once they have answered."
@@ -82,6 +85,7 @@ class Answer:
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    kind: str = "application/json"
 
 
 class Gateway:
@@ -106,18 +110,19 @@ class Gateway:
             answer = await self._answer(scope, receive)
         except RemitError as error:
             status, body, headers = problem(error)
-            answer = Answer(status, body, headers)
+            answer = Answer(status, body, headers, PROBLEM)
         except Exception as error:
             # A door that meets the unexpected answers with a problem that tells nothing, and the log has the trace.
             log.exception("gateway.failed", cause=type(error).__name__)
             answer = Answer(500, wire.error(b"null", wire.INTERNAL_ERROR, "something went wrong in Remit"))
-        kind = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+        kind = [(b"content-type", answer.kind.encode()), (b"cache-control", b"no-store")]
         length = (b"content-length", str(len(answer.body)).encode())
         start = {"type": "http.response.start", "status": answer.status, "headers": [*kind, length, *answer.headers]}
         await send(start)
         await send({"type": "http.response.body", "body": answer.body})
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        door = _doorway(scope)
         if scope["method"] != "POST":
             refusal = wire.error(b"null", wire.INVALID_REQUEST, "only POST is served here")
             return Answer(405, refusal, ((b"allow", b"POST"),))
@@ -139,10 +144,10 @@ class Gateway:
             case wire.Notification():
                 return Answer(202, b"")
             case wire.Request():
-                return await self._governed(scope, headers, caller, message)
+                return await self._governed(door, headers, caller, message)
 
     async def _governed(
-        self, scope: Scope, headers: Mapping[str, str], caller: SessionCaller, request: wire.Request
+        self, door: Doorway, headers: Mapping[str, str], caller: SessionCaller, request: wire.Request
     ) -> Answer:
         method = self._methods.get(request.method)
         if method is None:
@@ -158,8 +163,8 @@ class Gateway:
             if request.method != "tools/call":
                 raise
             # A call in a dead session is refused as a call: a Deny with an event, which a 401 would not leave.
-            return Answer(200, await self._refused(_doorway(scope), request, caller))
-        return Answer(200, await method(sight, _doorway(scope), request, caller))
+            return Answer(200, await self._refused(door, request, caller))
+        return Answer(200, await method(sight, door, request, caller))
 
     # Methods that are answered here.
 
@@ -195,8 +200,10 @@ class Gateway:
         name = request.params.get("name")
         if not isinstance(name, str) or not name:
             return wire.error(request.raw_id, wire.INVALID_PARAMS, "a call names its tool")
+        if not _call_id_is_sound(request):
+            return wire.error(request.raw_id, wire.INVALID_PARAMS, _CALL_ID_FORM)
         ref = door.ref(sight, name)
-        answer = await self._attempt(sight, ref, request, caller, again="remit/call_id" not in request.meta)
+        answer = await self._attempt(sight, ref, request, caller, again=_CALL_ID not in request.meta)
         # Nothing was sent, so nothing was done: once more over a fresh connection, compared and decided anew.
         return answer or await self._attempt(sight, ref, request, caller, again=False) or b""
 
@@ -230,14 +237,17 @@ class Gateway:
             return wire.result(request.raw_id, wire.tool_error(f"Remit: {ref} was not called; call again."))
         return wire.result(request.raw_id, wire.tool_error(decision.sentence(), decision.document()))
 
-    async def _prepare(self, sight: Sight, ref: str) -> tuple[Ready | None, UpstreamUnavailable | None]:
-        """Connect and compare before deciding, so that a definition that changed is refused and not called."""
+    async def _prepare(self, sight: Sight, ref: str) -> tuple[Ready | None, RemitError | None]:
+        """Connect and compare before deciding, so that a definition that changed is refused and not called.
+
+        Whatever is wrong with the server is a value: the call is decided and recorded all the same, and not forwarded.
+        """
         known = sight.reached(ref)
         if known is None:
             return None, None
         try:
             return await self._servers.ready(known.server, sight.session.id), None
-        except UpstreamUnavailable as error:
+        except RemitError as error:
             return None, error
 
     async def _forward(
@@ -246,7 +256,7 @@ class Gateway:
         caller: SessionCaller,
         decision: Decision,
         ready: Ready | None,
-        trouble: UpstreamUnavailable | None,
+        trouble: RemitError | None,
         *,
         again: bool,
     ) -> bytes | None:
@@ -287,11 +297,13 @@ class Gateway:
     ) -> bytes:
         """A JSON-RPC error says that the call was not carried out; its words are the server's, not ours."""
         try:
-            error = parse(reply.raw, RESULT_LIMITS)
+            words = as_json(parse(reply.raw, RESULT_LIMITS))
         except BadInput:
-            error = {"code": wire.INTERNAL_ERROR, "message": "the server's error was not readable"}
-        said = f"{decision.tool} was refused by its server: {as_json(error)[:2_000].decode(errors='replace')}"
-        outcome = Outcome("failed", error=error)
+            words = b"the server's error was not readable"
+        if ready and ready.secrets:
+            words, _ = redact_known(words, ready.secrets)
+        said = f"{decision.tool} was refused by its server: {words[:2_000].decode(errors='replace')}"
+        outcome = Outcome("failed", error=words.decode(errors="replace"))
         return await self._closed(request, caller, decision, outcome, ready, said)
 
     async def _closed(
@@ -317,15 +329,24 @@ class Gateway:
 
     def _call_id(self, request: wire.Request) -> str:
         """The caller's own id for a resend, or one of ours: JSON-RPC ids start again with every client."""
-        named = request.meta.get("remit/call_id")
+        named = request.meta.get(_CALL_ID)
         if isinstance(named, str) and is_call_id(named):
             return named
         return "gw-" + base32(int.from_bytes(self._deps.entropy.bytes(16), "big"), 26)
 
 
 def _doorway(scope: Scope) -> Doorway:
-    tail = scope["path"].removeprefix("/mcp").strip("/")
+    """Which list a path leads to. Raises ``NotFound`` for a path that is neither: ``/mcp/a/b`` is not server a."""
+    tail = scope["path"].removeprefix("/mcp").removeprefix("/")
+    if "/" in tail:
+        raise NotFound("there is /mcp, and /mcp/{server}")
     return Doorway(tail or None)
+
+
+def _call_id_is_sound(request: wire.Request) -> bool:
+    """Whether the caller's own id, if there is one, can be one. Else a resend under it would be forwarded again."""
+    named = request.meta.get(_CALL_ID, "-")
+    return isinstance(named, str) and is_call_id(named)
 
 
 def _cursor(cursor: Json) -> str | None:
@@ -344,17 +365,42 @@ def _cursor_after(known: ReviewedTool) -> str:
 
 def _meta_forwarded(meta: Mapping[str, Json]) -> dict[str, Json]:
     """Request ``_meta`` by allow-list; the rest is an unreviewed channel and stays here."""
-    kept = {name: meta[name] for name in _FORWARDED_META if isinstance(meta.get(name), str)}
-    return dict(kept) if len(as_json(kept)) <= _META_BOUND else {}
+    kept = {name: meta[name] for name in _FORWARDED_META if _plain(meta.get(name))}
+    return kept if len(as_json(kept)) <= _META_BOUND else {}
+
+
+def _plain(value: Json) -> bool:
+    return isinstance(value, (str, int)) and not isinstance(value, bool)
 
 
 def _without_our_meta(result: Json) -> Json:
-    """The result without ``remit/…`` members in its ``_meta``: no upstream speaks in Remit's name."""
-    meta = result.get("_meta") if isinstance(result, Mapping) else None
-    if (
-        not isinstance(result, Mapping)
-        or not isinstance(meta, Mapping)
-        or not any(k.startswith("remit/") for k in meta)
-    ):
+    """The result without ``remit/…`` members in any ``_meta`` of it: no upstream speaks in Remit's name.
+
+    ``structuredContent`` is data, and stays as it is.
+    """
+    if not isinstance(result, Mapping):
         return result
-    return {**result, "_meta": {name: value for name, value in meta.items() if not name.startswith("remit/")}}
+    cleaned = _meta_cleaned(result)
+    content = result.get("content")
+    if isinstance(content, list):
+        blocks = [_block_cleaned(block) for block in content]
+        if any(new is not old for new, old in zip(blocks, content, strict=True)):
+            cleaned = {**cleaned, "content": blocks}
+    return cleaned
+
+
+def _block_cleaned(block: Json) -> Json:
+    if not isinstance(block, Mapping):
+        return block
+    cleaned = _meta_cleaned(block)
+    inner = block.get("resource")
+    if isinstance(inner, Mapping) and (resource := _meta_cleaned(inner)) is not inner:
+        cleaned = {**cleaned, "resource": resource}
+    return cleaned
+
+
+def _meta_cleaned(holder: Mapping[str, Json]) -> Mapping[str, Json]:
+    meta = holder.get("_meta")
+    if not isinstance(meta, Mapping) or not any(name.startswith("remit/") for name in meta):
+        return holder
+    return {**holder, "_meta": {name: value for name, value in meta.items() if not name.startswith("remit/")}}

@@ -7,8 +7,10 @@ to the close of a call so that they can be taken out of results.
 """
 
 import asyncio
+import base64
+import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +22,7 @@ from remit.core.servers import CallerTransport, HttpTransport, Server, StdioTran
 from remit.gateway.upstream import (
     Connection,
     HttpTarget,
+    NotSent,
     StdioTarget,
     Target,
     UpstreamKey,
@@ -34,6 +37,7 @@ from remit.services.registry import find
 
 _LIST_LIMITS: Final = JsonLimits(max_bytes=4_194_304, max_depth=64)
 SHORTEST_SECRET: Final = 8
+_LONG_WORD: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +66,22 @@ class Servers:
         target, secrets = await self._target(server)
         async with self._turns.setdefault(key, asyncio.Lock()):
             connection = await self._pool.get(key, target)
-            compared = self._compared.get(key)
-            if compared is None or compared[0] is not connection or self._now() - compared[1] >= self._resync:
-                await self._compare(None, server, target, connection)
+            if self._stale(key, connection):
+                try:
+                    await self._compare(None, server, target, connection)
+                except NotSent:
+                    # An old connection that the server has forgotten since; a fresh one was never tried.
+                    if connection.alive:
+                        raise
+                    connection = await self._pool.get(key, target)
+                    await self._compare(None, server, target, connection)
                 self._compared[key] = (connection, self._now())
         return Ready(connection, secrets)
+
+    def _stale(self, key: UpstreamKey, connection: Connection) -> bool:
+        """Whether this connection's tools were not compared yet, or too long ago, or may have changed since."""
+        compared = self._compared.get(key)
+        return compared is None or compared[0] is not connection or self._now() - compared[1] >= self._resync
 
     async def sync(self, caller: PersonCaller, named: str) -> Json:
         """Read a server's own tool list on a fresh connection of nobody's session, for an administrator."""
@@ -89,6 +104,14 @@ class Servers:
         for key in [key for key, turn in self._turns.items() if key.session == session and not turn.locked()]:
             del self._turns[key]
 
+    def sessions(self) -> frozenset[str]:
+        """The agent sessions for which something is, or was, open here."""
+        return frozenset(key.session for key in (*self._compared, *self._turns) if key.session is not None)
+
+    async def close_idle(self) -> None:
+        """Close what nobody has used for long."""
+        await self._pool.close_idle()
+
     async def aclose(self) -> None:
         """Close every connection."""
         await self._pool.aclose()
@@ -109,7 +132,8 @@ class Servers:
         transport = server.transport
         plain = {value for _, value in transport.env} if isinstance(transport, StdioTransport) else set()
         values = {value for _, value in (*opened.headers, *opened.env)} - plain
-        long = tuple(value.encode() for value in sorted(values) if len(value.encode()) >= SHORTEST_SECRET)
+        pieces = {piece.encode() for value in values for piece in (value, *_pieces(value))}
+        long = tuple(piece for piece in sorted(pieces) if len(piece) >= SHORTEST_SECRET)
         secrets = KnownSecrets(long) if long else None
         match transport:
             case HttpTransport(url):
@@ -118,6 +142,17 @@ class Servers:
                 return StdioTarget(command, args, opened.env), secrets
             case CallerTransport():
                 raise NotFound(f"server {server.name} has no upstream: its tools run in the caller's own process")
+
+
+def _pieces(value: str) -> Iterator[str]:
+    """What of a credential is secret by itself: a token behind ``Bearer``, a password in ``Basic``, a line of a key."""
+    # A short word of letters is more likely a scheme or a label than a secret.
+    yield from (word for word in value.split() if len(word) >= _LONG_WORD or not word.isalpha())
+    scheme, _, encoded = value.partition(" ")
+    if scheme.lower() == "basic":
+        with contextlib.suppress(ValueError):
+            pair = base64.b64decode(encoded, validate=True).decode()
+            yield from (pair, pair.partition(":")[2])
 
 
 async def _identity(target: Target, server_info: bytes) -> Json:

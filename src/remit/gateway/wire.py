@@ -83,11 +83,11 @@ def read(document: Json, body: bytes) -> Request | Notification | Invalid:
     identifier = document["id"]
     if isinstance(identifier, bool) or not isinstance(identifier, (int, str)):
         return Invalid("id is a string or a whole number")
+    if len(as_json(identifier)) > _MAX_ID:
+        return Invalid(f"id is longer than {_MAX_ID} bytes")
     if not isinstance(params, Mapping) or not isinstance(params.get("arguments", {}), Mapping):
         return Invalid("params and arguments are objects", as_json(identifier))
     raw = _raw_requests.decode(body)
-    if len(bytes(raw.id)) > _MAX_ID:
-        return Invalid(f"id is longer than {_MAX_ID} bytes")
     arguments = bytes(raw.params.arguments) if raw.params is not None else b"{}"
     return Request(method, params, bytes(raw.id), arguments)
 

@@ -12,6 +12,8 @@ from remit.services.authenticate import as_host, as_person, as_session
 from remit.services.deps import Deps
 
 MAX_PAGE: Final = 200
+PAGED: Final = ("limit", "after")
+_DIGITS: Final = 20
 Who: TypeAlias = Literal["host", "session", "host or session", "person", "anyone signed in", "nobody"]
 
 
@@ -33,6 +35,13 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Octets:
+    """An answer of bytes."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Lines:
     """An answer that streams JSON lines."""
 
@@ -51,7 +60,7 @@ class Nothing:
     """An answer without a body."""
 
 
-Answer: TypeAlias = Json | Text | Lines | Made | Nothing
+Answer: TypeAlias = Json | Text | Octets | Lines | Made | Nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +99,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route: what the OpenAPI document says of it, and who handles it. Schemas are names in ``schemas/``."""
+    """One route: what the OpenAPI document says of it, and who handles it. Schemas are names in ``schemas/``.
+
+    ``query`` lists every parameter that there is: a misspelt filter must not widen an answer.
+    """
 
     method: Literal["GET", "POST", "PATCH"]
     path: str
@@ -99,6 +111,7 @@ class Route:
     does: str
     takes: str | None = None
     gives: str | None = None
+    query: Sequence[str] = ()
 
 
 def page(job: Job, items: Sequence[Json], key: str) -> Json:
@@ -119,13 +132,6 @@ def whole(query: Mapping[str, str], name: str, default: int, *, least: int, most
     text = query.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdecimal()) or not least <= int(text[:20]) <= most:
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS) or not least <= int(text) <= most:
         raise InvalidDocument(f"{name} is a whole number from {least} to {most}", pointer=f"/{name}")
     return int(text)
-
-
-def only(query: Mapping[str, str], allowed: Sequence[str]) -> None:
-    """Refuse query members that mean nothing here: a misspelt filter must not widen an answer."""
-    for name in query:
-        if name not in allowed:
-            raise InvalidDocument(f"{name} is no parameter here; there are {', '.join(allowed) or 'none'}")

@@ -32,6 +32,7 @@ def _operation(route: Route) -> Json:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in _PARAMETER.findall(route.path)
     ]
+    parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in route.query]
     good: dict[str, Json] = {"description": route.does}
     if route.gives:
         good["content"] = {"application/json": {"schema": {"$ref": f"#/components/schemas/{route.gives}"}}}

@@ -2,19 +2,22 @@
 
 from typing import Final, get_args
 
+from remit.audit import tree
+from remit.audit.checkpoint import open_checkpoint
 from remit.core.approvals import ApprovalState
 from remit.core.canonical import Json
-from remit.core.errors import InvalidDocument, Unavailable
+from remit.core.errors import InvalidDocument, NotFound, Unavailable
 from remit.services import approve, audit, close, reconcile
-from remit.web.job import Answer, Job, Lines, Route, Text, only, page, whole
+from remit.web.job import PAGED, Answer, Job, Lines, Octets, Route, Text, page, whole
 
 _STATES: Final[tuple[ApprovalState, ...]] = get_args(ApprovalState)
+EVENT_FILTERS: Final = ("kind", "session", "agent", *PAGED)
+PROBE: Final = "readyz"
 _MOST: Final = 2**53
 
 
 async def list_approvals(job: Job) -> Answer:
     """Questions to people that the caller may see."""
-    only(job.query, ("state", "limit", "after"))
     caller, wanted = await job.person(), job.query.get("state")
     state = next((one for one in _STATES if one == wanted), None)
     if wanted is not None and state is None:
@@ -39,7 +42,6 @@ async def answer_approval(job: Job) -> Answer:
 
 async def list_events(job: Job) -> Answer:
     """Events, oldest first."""
-    only(job.query, ("after", "kind", "session", "agent", "limit"))
     caller = await job.person()
     limit = whole(job.query, "limit", 100, least=1, most=200)
     after = whole(job.query, "after", -1, least=0, most=_MOST)
@@ -77,12 +79,30 @@ async def proof(job: Job) -> Answer:
     return Text(await audit.proof(job.deps, job.doors.signer, whole(job.path, "i", 0, least=0, most=_MOST)))
 
 
+async def tile(job: Job) -> Answer:
+    """Hashes of the tree, or a bundle of its leaves (C2SP tlog-tiles). Leaves are for whoever may export them."""
+    name = tree.parse_tile_path(f"tile/{job.path['name']}")
+    if name.level == "entries":
+        audit.check_exporter(await job.person())
+    job.signed_in()
+    note = await audit.sign_checkpoint(job.deps, job.doors.signer)
+    size = open_checkpoint(note, [job.doors.signer.verifier]).size
+    if tree.tile_width(name.level, name.index, size) < name.width:
+        raise NotFound("there is no such tile")
+    async with job.deps.store.view(job.deps.org) as view:
+        if name.level != "entries":
+            return Octets(tree.tile_bytes(await view.tree.hashes(name.tree_level, name.start, name.start + name.width)))
+        entries = await view.log.read(name.start, name.start + name.width)
+    return Octets(tree.entry_bundle([entry.leaf for entry in entries]))
+
+
 async def export(job: Job) -> Answer:
     """The whole log as JSON lines."""
-    only(job.query, ("private",))
-    caller = await job.person()
+    caller, private = await job.person(), job.query.get("private", "false")
     audit.check_exporter(caller)
-    return Lines(audit.export(job.deps, caller, job.doors.signer, private=job.query.get("private") == "true"))
+    if private not in ("true", "false"):
+        raise InvalidDocument("private is true or false", pointer="/private")
+    return Lines(audit.export(job.deps, caller, job.doors.signer, private=private == "true"))
 
 
 async def list_unknown(job: Job) -> Answer:
@@ -92,7 +112,7 @@ async def list_unknown(job: Job) -> Answer:
         {"call": call.call_id, "session": call.session, "tool": call.tool, "intent": call.intent, "state": call.state}
         for call in found
     ]
-    return page(job, items, "call")
+    return page(job, items, "intent")  # a call id is unique in its session only
 
 
 async def settle(job: Job) -> Answer:
@@ -127,20 +147,28 @@ async def ready(job: Job) -> Answer:
     health = (await audit.status(job.deps))["health"]
     if not isinstance(health, dict) or health.get("ok") is not True:
         raise Unavailable(str(health.get("reason")) if isinstance(health, dict) else "")
+    # Only a write tells whether the disk takes one: a unit that changes nothing succeeds on a full disk too.
+    async with job.deps.store.unit(job.deps.org) as unit:
+        await unit.key_use.touch(PROBE, job.deps.clock.now())
     await audit.sign_checkpoint(job.deps, job.doors.signer)
     return {"ok": True}
 
 
 ROUTES = (
-    Route("GET", "/v1/approvals", "person", list_approvals, "questions to people", gives="Page"),
+    Route(
+        "GET", "/v1/approvals", "person", list_approvals, "questions to people", gives="Page", query=("state", *PAGED)
+    ),
     Route("GET", "/v1/approvals/{id}", "person", show_approval, "one question", gives="Approval"),
     Route("POST", "/v1/approvals/{id}/answer", "person", answer_approval, "yes or no", "AnswerRequest", "Approval"),
-    Route("GET", "/v1/audit/events", "person", list_events, "events", gives="Page"),
+    Route("GET", "/v1/audit/events", "person", list_events, "events", gives="Page", query=EVENT_FILTERS),
     Route("GET", "/v1/audit/events/{i}", "person", show_event, "one event", gives="Event"),
     Route("GET", "/v1/audit/checkpoint", "anyone signed in", checkpoint, "the newest signed tree head"),
     Route("GET", "/v1/audit/proof/{i}", "anyone signed in", proof, "an inclusion proof"),
-    Route("GET", "/v1/audit/export", "person", export, "the whole log as JSON lines"),
-    Route("GET", "/v1/audit/unknown", "person", list_unknown, "calls with an unknown outcome", gives="Page"),
+    Route("GET", "/tile/{name:path}", "anyone signed in", tile, "a tile of the log, or a bundle of its leaves"),
+    Route("GET", "/v1/audit/export", "person", export, "the whole log as JSON lines", query=("private",)),
+    Route(
+        "GET", "/v1/audit/unknown", "person", list_unknown, "calls with an unknown outcome", gives="Page", query=PAGED
+    ),
     Route("POST", "/v1/audit/unknown/settle", "person", settle, "settle one of them", "SettleRequest"),
     Route("GET", "/v1/status", "person", status, "health and counts", gives="Status"),
     Route("GET", "/healthz", "nobody", alive, "whether the process lives"),

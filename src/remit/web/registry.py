@@ -9,7 +9,7 @@ from remit.core.errors import InvalidDocument, NotFound
 from remit.services import agents, grants, keys, people, policies, review, servers
 from remit.services.deps import Deps
 from remit.services.servers import Place
-from remit.web.job import Answer, Job, Made, Route, only, page
+from remit.web.job import PAGED, Answer, Job, Made, Route, page
 
 Step = Callable[[Deps, PersonCaller, str], Awaitable[dict[str, Json]]]
 
@@ -93,7 +93,6 @@ async def store_secret(job: Job) -> Answer:
 
 async def list_grants(job: Job) -> Answer:
     """Every grant, or an agent's."""
-    only(job.query, ("agent", "limit", "after"))
     return page(job, await grants.list_all(job.deps, await job.person(), job.query.get("agent")), "id")
 
 
@@ -109,7 +108,6 @@ async def show_grant(job: Job) -> Answer:
 
 async def list_keys(job: Job) -> Answer:
     """Every key, or an agent's; never a secret."""
-    only(job.query, ("agent", "limit", "after"))
     return page(job, await keys.list_all(job.deps, await job.person(), job.query.get("agent")), "key")
 
 
@@ -150,7 +148,6 @@ def mover(noun: str) -> Callable[[Job], Awaitable[Answer]]:
 
 async def list_tools(job: Job) -> Answer:
     """Every tool, or those in one state."""
-    only(job.query, ("state", "limit", "after"))
     wanted = job.query.get("state")
     if wanted not in (None, "approved", "quarantined", "gone"):
         raise InvalidDocument("state is approved, quarantined or gone", pointer="/state")
@@ -165,7 +162,6 @@ async def show_tool(job: Job) -> Answer:
 
 async def diff_tool(job: Job) -> Answer:
     """What changed between two definitions, hidden characters named."""
-    only(job.query, ("from", "to"))
     return await review.diff(job.deps, await job.person(), _ref(job), job.query.get("from"), job.query.get("to"))
 
 
@@ -218,18 +214,18 @@ def _sources(job: Job) -> tuple[tuple[str, str], ...]:
 
 
 ROUTES = (
-    Route("GET", "/v1/agents", "person", list_agents, "all agents", gives="Page"),
+    Route("GET", "/v1/agents", "person", list_agents, "all agents", gives="Page", query=PAGED),
     Route("POST", "/v1/agents", "person", create_agent, "a draft of an agent", "Agent", "Agent"),
     Route("GET", "/v1/agents/{id}", "person", show_agent, "one agent", gives="Agent"),
     Route(
         "PATCH", "/v1/agents/{id}", "person", mover("agents"), "activate, suspend or retire", "StateRequest", "Agent"
     ),
     Route("POST", "/v1/agents/{id}/kill", "person", kill_agent, "stop an agent at once", "KillRequest", "Killed"),
-    Route("GET", "/v1/people", "person", list_people, "all people", gives="Page"),
+    Route("GET", "/v1/people", "person", list_people, "all people", gives="Page", query=PAGED),
     Route("POST", "/v1/people", "person", add_person, "a new person", "Person", "Person"),
     Route("GET", "/v1/people/{id}", "person", show_person, "one person", gives="Person"),
     Route("PATCH", "/v1/people/{id}", "person", mover("people"), "suspend or reinstate", "StateRequest", "Person"),
-    Route("GET", "/v1/servers", "person", list_servers, "all servers", gives="Page"),
+    Route("GET", "/v1/servers", "person", list_servers, "all servers", gives="Page", query=PAGED),
     Route("POST", "/v1/servers", "person", add_server, "a new server", "Server", "Server"),
     Route("GET", "/v1/servers/{id}", "person", show_server, "one server", gives="Server"),
     Route("PATCH", "/v1/servers/{id}", "person", mover("servers"), "retire", "StateRequest", "Server"),
@@ -244,17 +240,25 @@ ROUTES = (
         "Server",
     ),
     Route("POST", "/v1/servers/{id}/secrets", "person", store_secret, "keep a credential", "SecretRequest", "Server"),
-    Route("GET", "/v1/grants", "person", list_grants, "all grants", gives="Page"),
+    Route("GET", "/v1/grants", "person", list_grants, "all grants", gives="Page", query=("agent", *PAGED)),
     Route("POST", "/v1/grants", "person", apply_grant, "a new grant", "Grant", "Grant"),
     Route("GET", "/v1/grants/{id}", "person", show_grant, "one grant", gives="Grant"),
     Route("PATCH", "/v1/grants/{id}", "person", mover("grants"), "revoke", "StateRequest", "Grant"),
-    Route("GET", "/v1/keys", "person", list_keys, "all keys", gives="Page"),
+    Route("GET", "/v1/keys", "person", list_keys, "all keys", gives="Page", query=("agent", *PAGED)),
     Route("POST", "/v1/keys", "person", create_key, "a new key", "KeyRequest", "Key"),
     Route("GET", "/v1/keys/{id}", "person", show_key, "one key", gives="Key"),
     Route("PATCH", "/v1/keys/{id}", "person", mover("keys"), "revoke", "StateRequest", "Key"),
     Route("POST", "/v1/keys/{id}/rotate", "person", rotate_key, "a new key in its place", "TokenRequest", "Key"),
-    Route("GET", "/v1/tools", "person", list_tools, "all tools", gives="Page"),
-    Route("GET", "/v1/tools/{server}/{tool:path}/diff", "person", diff_tool, "what changed", gives="ToolDiff"),
+    Route("GET", "/v1/tools", "person", list_tools, "all tools", gives="Page", query=("state", *PAGED)),
+    Route(
+        "GET",
+        "/v1/tools/{server}/{tool:path}/diff",
+        "person",
+        diff_tool,
+        "what changed",
+        gives="ToolDiff",
+        query=("from", "to"),
+    ),
     Route("GET", "/v1/tools/{server}/{tool:path}/review", "person", review_of, "its review", gives="ToolReview"),
     Route(
         "POST",

@@ -19,14 +19,14 @@ from remit.audit.checkpoint import Signer
 from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
 from remit.core.errors import Forbidden, InternalError, InvalidDocument, NotFound, RemitError
-from remit.doors import own_origin, read_body
+from remit.doors import headers_of, own_origin, read_body
 from remit.guards.documents import check_document
 from remit.guards.json_in import JsonLimits, as_json, parse
-from remit.problems import problem
+from remit.problems import PROBLEM, document, problem
 from remit.services.authenticate import authenticate
 from remit.services.deps import Deps
 from remit.web import records, registry, sessions
-from remit.web.job import Answer, Doors, Job, Lines, Made, Nothing, Route, Text
+from remit.web.job import Answer, Doors, Job, Lines, Made, Nothing, Octets, Route, Text
 from remit.web.openapi import openapi
 
 ROUTES: Final[tuple[Route, ...]] = (*sessions.ROUTES, *registry.ROUTES, *records.ROUTES)
@@ -80,27 +80,37 @@ def _endpoint(
 
 
 async def _job(deps: Deps, doors: Doors, limits: JsonLimits, route: Route, request: Request) -> Job:
-    if not own_origin(request.headers, deps.issuer):
+    headers = headers_of(request.scope)
+    if not own_origin(headers, deps.issuer):
         raise Forbidden("requests from this web origin are refused")
-    caller = None if route.who == "nobody" else await authenticate(deps, request.headers.get("authorization"))
+    caller = None if route.who == "nobody" else await authenticate(deps, headers.get("authorization"))
     body: Json = {}
     if route.takes is not None:
-        raw = await read_body(request.receive, request.headers, limits.max_bytes)
+        raw = await read_body(request.receive, headers, limits.max_bytes)
         body = parse(raw, limits)
         check_document(route.takes, body)
     if not isinstance(body, dict):
         raise InvalidDocument("the body is not an object")
-    query = {name: request.query_params.getlist(name) for name in request.query_params}
-    if any(len(values) > 1 for values in query.values()):
-        raise InvalidDocument("a query parameter is given twice")
     return Job(
         deps=deps,
         doors=doors,
         caller=caller,
         path={name: str(value) for name, value in request.path_params.items()},
-        query={name: values[0] for name, values in query.items()},
+        query=_query(route, request),
         body=body,
     )
+
+
+def _query(route: Route, request: Request) -> dict[str, str]:
+    """The query as the route lists it; anything else in it is refused."""
+    found: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in route.query:
+            raise InvalidDocument(f"{name[:80]!r} is no parameter here; there are {', '.join(route.query) or 'none'}")
+        if name in found:
+            raise InvalidDocument(f"{name} is given twice", pointer=f"/{name}")
+        found[name] = value
+    return found
 
 
 def _rendered(answer: Answer) -> Response:
@@ -111,6 +121,8 @@ def _rendered(answer: Answer) -> Response:
             return _response(as_json(body), status=201)
         case Text(body, kind):
             return Response(body, media_type=kind, headers={"cache-control": "no-store"})
+        case Octets(body):
+            return _response(body, kind="application/octet-stream")
         case Lines(lines):
             return StreamingResponse(lines, media_type="application/jsonl", headers={"cache-control": "no-store"})
         case _:
@@ -123,17 +135,20 @@ def _response(body: bytes, status: int = 200, kind: str = "application/json") ->
 
 def _problem(error: RemitError) -> Response:
     status, body, headers = problem(error)
-    response = _response(body, status, "application/problem+json")
+    response = _response(body, status, PROBLEM)
     for name, value in headers:
         response.headers[name.decode()] = value.decode()
     return response
 
 
 async def _not_served(request: Request, error: Exception) -> Response:
-    """An unknown path or method, as a problem like any other."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    response = _problem(NotFound(f"{request.method} {request.url.path[:200]} is not served here"))
-    response.status_code = status
+    """An unknown path or method, as a problem like any other; for a method, with those that there are (``Allow``)."""
+    status, headers = 500, {}
+    if isinstance(error, HTTPException):
+        status, headers = error.status_code, dict(error.headers or {})
+    body = document(NotFound(f"{request.method} {request.url.path[:200]} is not served here")) | {"status": status}
+    response = _response(as_json(body), status, PROBLEM)
+    response.headers.update(headers)
     return response
 
 
