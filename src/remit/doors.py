@@ -9,7 +9,6 @@ from starlette.types import Receive, Scope
 
 from remit.core.errors import Malformed, TooLarge, UnsupportedMedia
 
-
 # Headers that decide something. Of two values, a proxy before us might have judged the other one.
 _SINGLE: Final = frozenset(
     {"authorization", "content-length", "content-type", "host", "mcp-protocol-version", "origin", "transfer-encoding"}

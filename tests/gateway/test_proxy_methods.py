@@ -121,7 +121,8 @@ async def test_the_id_comes_back_as_it_was_sent(house: House) -> None:
 
 
 async def test_a_call_that_names_no_tool_is_an_error_of_the_protocol(house: House) -> None:
-    for params in ({}, {"name": ""}, {"name": 5}, {"name": None}, {"arguments": {}}):
+    wrong: list[dict[str, Any]] = [{}, {"name": ""}, {"name": 5}, {"name": None}, {"arguments": {}}]
+    for params in wrong:
         assert (await house.rpc("tools/call", params))["error"]["code"] == -32602
     assert house.upstream.effects == []
 
@@ -169,7 +170,9 @@ async def test_a_list_comes_in_pages_that_hold_each_tool_once(house: House, monk
     house.upstream.tools += [tool(name) for name in names]
     house.upstream.page = 3
     await house.govern(*names)
-    listed, cursor, sizes = [], None, []
+    listed: list[str] = []
+    sizes: list[int] = []
+    cursor = None
     while cursor is not None or not sizes:
         result = (await house.rpc("tools/list", {} if cursor is None else {"cursor": cursor}))["result"]
         listed += [one["name"] for one in result["tools"]]
@@ -180,7 +183,8 @@ async def test_a_list_comes_in_pages_that_hold_each_tool_once(house: House, monk
 
 
 async def test_a_cursor_that_is_not_ours_is_refused_or_harmless(house: House) -> None:
-    for cursor in ("!", "\u00e9", 5, True, {}, ["a"], "////", "gA=="):
+    cursors: list[object] = ["!", "\u00e9", 5, True, {}, ["a"], "////", "gA=="]
+    for cursor in cursors:
         answer = await house.rpc("tools/list", {"cursor": cursor})
         assert answer.get("error", {}).get("code") == -32602 or len(answer["result"]["tools"]) <= 2
 

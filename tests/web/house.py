@@ -57,6 +57,14 @@ class Upstream:
         usual = {"initialize", "notifications/initialized", "tools/list", "tools/call", "notifications/cancelled"}
         return [one for one in self.simulator.requests if one.body and one.message.get("method") not in usual]
 
+    def says(self, result: bytes) -> None:
+        """From here on every call has exactly these result bytes."""
+        self.on_call = lambda request: answered(request, result)
+
+    def refuses(self, error: bytes) -> None:
+        """From here on every call has exactly these error bytes."""
+        self.on_call = lambda request: refused(request, error)
+
     def _answer(self, request: Request) -> bytes | Awaitable[bytes | None] | None:
         match request.message.get("method"):
             case "tools/list":

@@ -284,6 +284,8 @@ class Gateway:
         try:
             result = parse(reply.raw, RESULT_LIMITS)
         except BadInput:
+            result = None
+        if result is None:  # a null, too, is no result that anything could be read from
             said = f"Remit: {decision.tool} was called, but its result is withheld: it is not strict JSON."
             return await self._closed(request, caller, decision, Outcome("done"), ready, said)
         cleaned = _without_our_meta(result)

@@ -50,12 +50,18 @@ class RawAnswer:
 def parse(text: str) -> tuple[Est, ...]:
     """The policies of ``text`` in order. Raises ``InvalidPolicy``; templates are refused.
 
-    The caller has bounded the text (``syntax.statements``): the parser's own stack is not bounded.
+    The caller has bounded the text (``syntax.statements``): the parser's own stack is not bounded. INVARIANT: what is
+    returned loads. The engine writes trees deeper than it reads, and what it can't read would deny every call.
     """
     try:
-        document = json.loads(cedarpy.policies_to_json_str(text))
-    except (ValueError, RecursionError) as error:
+        written = cedarpy.policies_to_json_str(text)
+    except ValueError as error:
         raise InvalidPolicy(f"not Cedar: {error}") from error
+    try:
+        cedarpy.PolicySet.from_json_str(written)
+    except ValueError as error:
+        raise InvalidPolicy(_DEEP) from error
+    document = json.loads(written)
     if document["templates"] or document["templateLinks"]:
         raise InvalidPolicy("a policy template grants to whoever is filled in later, and is refused")
     policies = document["staticPolicies"]

@@ -70,8 +70,8 @@ def permit(grant: Grant, facts: ToolFacts, condition: Condition | None) -> Est:
 
 
 def entity_type(principal: Principal) -> str:
-    """The Cedar type of a principal."""
-    return _TYPES[principal.kind]
+    """The Cedar type of a principal; of no known kind, none."""
+    return _TYPES.get(principal.kind, "")
 
 
 def _expression(harness: str) -> Est:

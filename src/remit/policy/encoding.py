@@ -155,9 +155,16 @@ class _Reader:
             case _:
                 return Bytes()
 
-    def _resolve(self, schema: Json, seen: frozenset[str]) -> tuple[Mapping[str, Json] | None, bool, frozenset[str]]:
-        """The schema behind local references and one-branch unions, whether null passes, and what was followed."""
+    def _resolve(
+        self, schema: Json, seen: frozenset[str], unions: int = 0
+    ) -> tuple[Mapping[str, Json] | None, bool, frozenset[str]]:
+        """The schema behind local references and one-branch unions, whether null passes, and what was followed.
+
+        ``unions`` counts the unions it stands in: references between them could nest as deep as there are any.
+        """
         nullable = False
+        if unions > MAX_HOPS:
+            return None, True, seen
         for _ in range(MAX_HOPS):
             # Unions of references to unions double at each step, so every hop is paid for.
             self._left -= 1
@@ -175,12 +182,15 @@ class _Reader:
                 solid = [branch for branch in branches if not _only_null(branch)]
                 nullable = nullable or len(solid) < len(branches)
                 if len(solid) != 1:
-                    return None, nullable or any(self._resolve(one, seen)[1] for one in solid), seen
+                    return None, nullable or self._any_nullable(solid, seen, unions), seen
                 schema = solid[0]
             else:
                 values = schema.get("enum", [schema["const"]] if "const" in schema else None)
                 return schema, nullable or not isinstance(values, Sequence) or None in values, seen
         return None, True, seen
+
+    def _any_nullable(self, branches: Sequence[Json], seen: frozenset[str], unions: int) -> bool:
+        return any(self._resolve(one, seen, unions + 1)[1] for one in branches)
 
 
 def _types(schema: Mapping[str, Json]) -> list[str]:

@@ -27,9 +27,10 @@ from remit.core.times import to_text
 from remit.policy.cedar import Bench, Est, Schema, load_schema, render, validate
 from remit.policy.conditions import Condition, entity_type, parse_condition, permit, principal_of
 from remit.policy.encoding import RecordOf, argument_types, encode_with
+from remit.policy.lints import lint_expression
 from remit.policy.operators import OperatorPolicy, examine
-from remit.policy.schema import ACTION, AGENT, PERSON, SERVER, tool_schema
-from remit.policy.slices import may_apply
+from remit.policy.schema import ACTION, AGENT, PERSON, SERVER, tool_schema, whole_schema
+from remit.policy.slices import may_apply, named
 from remit.policy.terms import (
     CedarJson,
     CedarRecord,
@@ -63,17 +64,21 @@ class LeftOut:
     why: str
 
 
-def check_grant(grant: Grant, tools: Sequence[ToolFacts]) -> None:
-    """Raises ``InvalidPolicy`` unless the condition of ``grant`` is one expression that fits every tool it reaches."""
+def check_grant(grant: Grant, tools: Sequence[ToolFacts]) -> tuple[str, ...]:
+    """Advice on the condition of ``grant``.
+
+    Raises ``InvalidPolicy`` unless it is one expression that fits every tool that the grant reaches.
+    """
     principal_of(grant)
     condition = None if grant.when is None else parse_condition(grant.when)
     if condition is None:
-        return
+        return ()
     for facts in tools:
         if grant.reaches(facts.tool):
             fault = _misfit(permit(grant, facts, condition), _tool(facts))
             if fault is not None:
                 raise InvalidPolicy(f"the condition does not fit {facts.ref}: {fault}")
+    return lint_expression(condition.body)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,12 +168,24 @@ class Engine:
         if found is None:
             who = (entity_type(principal), principal.id)
             chosen = {one.id: one.est for one in self._operators if one.id and may_apply(one.est, who, tool.facts)}
-            entities = [self._entities[who], self._entities[SERVER, tool.facts.server]]
-            found = Bench.of({**chosen, **self._permits[key]}, entities, tool.schema)
+            policies = {**chosen, **self._permits[key]}
+            read = dict.fromkeys(pair for est in policies.values() for pair in named(est))
+            taking_part = dict.fromkeys([who, (SERVER, tool.facts.server), *read])
+            entities = [self._entities[pair] for pair in taking_part if pair in self._entities]
+            found = Bench.of(policies, entities, self._schema(tool, read))
             while len(self._slices) >= MAX_SLICES:
                 self._slices.pop(next(iter(self._slices)), None)
             self._slices[key] = found
         return found
+
+    def _schema(self, tool: _Tool, read: Iterable[tuple[str, str]]) -> Schema:
+        """The tool's own schema, with the other tools that a condition names: the schema is what places them."""
+        others = [self._tools[name] for kind, name in read if kind == ACTION and name in self._tools]
+        if all(other is tool for other in others):
+            return tool.schema
+        # By reference, because a condition may name the tool itself too.
+        every = {one.facts.ref: one for one in (tool, *others)}
+        return load_schema(whole_schema([(one.facts, one.types) for one in every.values()]))
 
 
 def _tool(facts: ToolFacts) -> _Tool:

@@ -2,7 +2,8 @@
 
 This file holds the labels of results: FLOW_RULES H4 and E. A field counts as written by the system only where the
 review says so *and* it stands in structured content, or in one text block that parses whole as JSON. Everything else
-that an agent is shown is untrusted: other text, pictures, links, an error, a field nobody reviewed.
+that an agent is shown is untrusted: other text, pictures, links, an error, a field nobody reviewed, a member that no
+review can speak of. Where the fields can't be told apart, every secret that the review names was shown.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,73 +12,101 @@ from typing import Final
 
 from remit.core.canonical import Json, canonical
 from remit.core.errors import BadInput
-from remit.core.labels import TRUSTED, UNTRUSTED, Labels
+from remit.core.labels import TRUSTED, Labels
 from remit.core.tools import FieldReview, OutputReview
 
 Parse = Callable[[bytes], Json]
 _MAX_FIELDS: Final = 20_000
+_EMPTY: Final[Mapping[str, Json]] = {}
+# What a result may hold beside its content without saying anything to a reader.
+_SILENT: Final[tuple[tuple[str, Json], ...]] = (("isError", False), ("_meta", _EMPTY), ("resultType", "complete"))
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One scalar of a document and the JSON pointer it stands at."""
+    """One scalar of a document and the JSON pointer it stands at; ``general`` has ``*`` for each array position."""
 
     pointer: str
     value: Json
+    general: str = ""
+    rest: bool = False
 
 
 def result_labels(review: OutputReview, result: Json, parse: Parse) -> Labels:
     """The join of the labels of everything in a CallToolResult, as its review has them."""
-    if not isinstance(result, Mapping) or result.get("isError") is True:
-        return UNTRUSTED
+    everything = Labels("untrusted", _all_confidentiality(review))
+    if not isinstance(result, Mapping):
+        return everything
     document = _reviewable(review, result, parse)
     if document is None:
-        return UNTRUSTED.join(Labels("untrusted", _all_confidentiality(review)))
+        return everything
     label = TRUSTED
-    for leaf in leaves(document, _MAX_FIELDS):
-        field = field_at(review.fields, leaf.pointer)
-        label = label.join(_label(field))
+    for leaf in leaves(document, _MAX_FIELDS, empties=True):
+        label = label.join(everything if leaf.rest else _label(review.fields, leaf))
     return label
 
 
-def leaves(document: Json, bound: int) -> Iterator[Leaf]:
-    """Every scalar of ``document``, depth first; past ``bound`` one nameless leaf stands for the rest."""
-    pending: list[tuple[str, Json]] = [("", document)]
+def leaves(document: Json, bound: int, *, empties: bool = False) -> Iterator[Leaf]:
+    """Every scalar of ``document``, depth first; past ``bound`` one nameless leaf stands for the rest.
+
+    With ``empties`` an empty object or array is a leaf too: its own name was shown.
+    """
+    pending: list[Leaf] = [Leaf("", document)]
     count = 0
     while pending:
-        pointer, value = pending.pop()
-        if isinstance(value, Mapping):
-            pending.extend((f"{pointer}/{_escape(key)}", item) for key, item in value.items())
-        elif isinstance(value, Sequence) and not isinstance(value, str):
-            pending.extend((f"{pointer}/{position}", item) for position, item in enumerate(value))
-        else:
+        leaf = pending.pop()
+        inner = _inner(leaf)
+        if inner is None or (empties and not inner):
             count += 1
             if count > bound:
-                yield Leaf("", None)
+                yield Leaf("", None, rest=True)
                 return
-            yield Leaf(pointer, value)
+            yield leaf
+        else:
+            pending.extend(inner)
 
 
-def field_at(fields: Mapping[str, FieldReview], pointer: str) -> FieldReview | None:
-    """The review of the field at ``pointer``; ``*`` in a reviewed pointer stands for one array position."""
-    found = fields.get(pointer)
-    if found is None:
-        general = "/".join("*" if part.isdecimal() else part for part in pointer.split("/"))
-        found = fields.get(general)
-    return found
+def field_at(fields: Mapping[str, FieldReview], leaf: Leaf) -> FieldReview | None:
+    """The review of the field that ``leaf`` stands in; ``*`` in a reviewed pointer stands for one array position."""
+    return fields.get(leaf.pointer) or fields.get(leaf.general)
 
 
-def _label(field: FieldReview | None) -> Labels:
-    if field is None:
-        return UNTRUSTED
-    return Labels("trusted" if field.writer == "system" else "untrusted", frozenset(field.confidentiality))
+def _inner(leaf: Leaf) -> list[Leaf] | None:
+    """What stands directly under an object or array, else None."""
+    value = leaf.value
+    if isinstance(value, Mapping):
+        steps = ((_escape(key), item) for key, item in value.items())
+        return [Leaf(f"{leaf.pointer}/{step}", item, f"{leaf.general}/{step}") for step, item in steps]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [Leaf(f"{leaf.pointer}/{at}", item, f"{leaf.general}/*") for at, item in enumerate(value)]
+    return None
+
+
+def _label(fields: Mapping[str, FieldReview], leaf: Leaf) -> Labels:
+    field = field_at(fields, leaf)
+    if field is not None:
+        return Labels("trusted" if field.writer == "system" else "untrusted", frozenset(field.confidentiality))
+    if isinstance(leaf.value, (Mapping, list, tuple)) and any(one.startswith(f"{leaf.general}/") for one in fields):
+        return TRUSTED  # an empty container of reviewed fields: nothing was shown that the review does not name
+    # Under a reviewed field stands something else than was reviewed: nobody vouches for it, and it is as secret.
+    above = (fields.get(pointer) for pointer in _ancestors(leaf.pointer, leaf.general))
+    return Labels("untrusted", frozenset(label for one in above if one for label in one.confidentiality))
+
+
+def _ancestors(*pointers: str) -> Iterator[str]:
+    for pointer in pointers:
+        while pointer:
+            pointer = pointer.rpartition("/")[0]  # noqa: PLW2901 - climbs from where it stands
+            yield pointer
 
 
 def _reviewable(review: OutputReview, result: Mapping[str, Json], parse: Parse) -> Json:
     """The one document that the reviewed fields speak of, or None when something else is shown beside it."""
-    content = result.get("content")
-    blocks = content if isinstance(content, Sequence) and not isinstance(content, str) else ()
-    texts = [_text(block) for block in blocks]
+    members = set(result) - {"content", "structuredContent"}
+    content = result.get("content", ())
+    if any((name, result[name]) not in _SILENT for name in members) or not isinstance(content, (list, tuple)):
+        return None
+    texts = [_text(block) for block in content]
     parsed = [_parsed(text, parse) if text is not None else None for text in texts]
     if review.form == "json_text":
         return parsed[0] if len(parsed) == 1 and "structuredContent" not in result else None
@@ -109,4 +138,5 @@ def _all_confidentiality(review: OutputReview) -> frozenset[str]:
 
 
 def _escape(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
+    # A member that is named `*` is no array position; `~*` is in no reviewed pointer.
+    return key.replace("~", "~0").replace("/", "~1") if key != "*" else "~*"

@@ -5,7 +5,8 @@ it recurses: measured, 1,000 nested brackets overflow its stack and end the proc
 asked. Nothing is decided on what is read here: ``operators.py`` compares the statements with a parse of the whole text.
 
 The tokens are those of Cedar's lexer: a string may span lines and escapes with a backslash, a comment runs from ``//``
-to a line feed or carriage return, and a semicolon outside both ends a statement.
+to a line feed or carriage return, and a semicolon outside both ends a statement. A string that nothing closes is one
+token to the end: read on inside it, each of its quotes would be tried to the end again.
 """
 
 import re
@@ -21,7 +22,7 @@ MAX_STATEMENT: Final = 65_536  # characters
 
 _TOKEN = re.compile(
     r"""(?P<comment>//[^\n\r]*)
-      | (?P<string>"(?:\\.|[^"\\])*")
+      | (?P<string>"(?:\\.|[^"\\])*(?:"|\\?\Z))
       | (?P<end>;)
       | (?P<open>[(\[{])
       | (?P<close>[)\]}])

@@ -3,7 +3,7 @@
 Every member must be allowed (authority is the intersection along the chain); a chain of nobody is denied. Without an
 approval the members are asked once with ``approval.present`` false and, if that denies, once more with true: deny then
 allow needs a person, deny twice is a deny. With one they are asked with true only. So an approval turns nothing but a
-policy that names it.
+policy that names it. A first question that could not be evaluated is a deny at once: no person is asked to mend it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,6 +60,8 @@ def policy_verdict(
     before = _ask(engine, chain, ref, replace(context, approval_present=False, approval_by=None))
     if _all_allow(before):
         return PolicyAllows(before)
+    if any(answer.errors for answer in before.values()):
+        return PolicyDenies(before)
     after = _ask(engine, chain, ref, replace(context, approval_present=True, approval_by=None))
     return PolicyNeedsApproval(before, after) if _all_allow(after) else PolicyDenies(before)
 
