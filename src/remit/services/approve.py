@@ -125,7 +125,9 @@ async def answer(deps: Deps, caller: PersonCaller, approval_id: str, request: Js
             raise AlreadyAnswered
         kind = Kind.APPROVED if yes else Kind.APPROVAL_DENIED
         draft = _event(kind, approval, caller.person.id, ())
-        await unit.log.append(replace(draft, private={"/note": wish.note}) if wish.note else draft)
+        # A note is the answering person's own words, and goes when they are erased.
+        note = replace(draft, subject=caller.person.id, private={"/note": wish.note})
+        await unit.log.append(note if wish.note else draft)
     return answered
 
 

@@ -25,6 +25,7 @@ from remit.guards.secrets import KnownSecrets, redact_known
 from remit.policy.flow import result_labels
 from remit.services.deps import Deps, require
 from remit.services.recorded import first_flow
+from remit.services.subjects import subject_of
 
 _BLOCKS: Final = frozenset({"text", "image", "audio", "resource", "resource_link"})
 _OPAQUE: Final = OutputReview()
@@ -72,7 +73,7 @@ async def give_up(unit: Unit, call: Call, session: Session | None, flow: FlowSta
         await unit.sessions.put_flow(replace(flow, labels=flow.labels.join(UNTRUSTED)))
     await _settle_budgets(unit, call, spent=True)
     await unit.calls.put(replace(call, state="unknown", reservations=()))
-    return await unit.log.append(_draft(Kind.UNKNOWN, call, session, outcome="unknown"))
+    return await unit.log.append(await _draft(unit, Kind.UNKNOWN, call, session, outcome="unknown"))
 
 
 async def settle(
@@ -96,7 +97,7 @@ async def settle(
         call = found[0]
         session = await unit.sessions.get(call.session)
         await unit.calls.put(replace(call, state="done" if done else "failed"))
-        draft = _draft(Kind.SETTLED, call, session, outcome="done" if done else "failed")
+        draft = await _draft(unit, Kind.SETTLED, call, session, outcome="done" if done else "failed")
         return await unit.log.append(replace(draft, actor=caller.person.id, private={"/because": because}))
 
 
@@ -142,7 +143,7 @@ async def _record(
     unit: Unit, session: Session, call: Call, outcome: Outcome, result: Json, labels: Labels, codes: tuple[str, ...]
 ) -> int:
     if codes:
-        await unit.log.append(_draft(Kind.REDACTED, call, session, codes=codes))
+        await unit.log.append(await _draft(unit, Kind.REDACTED, call, session, codes=codes))
     match outcome.kind:
         case "unknown":
             await _settle_budgets(unit, call, spent=True)
@@ -159,7 +160,7 @@ async def _record(
         private["/result"] = result
     if outcome.error is not None:
         private["/error"] = outcome.error
-    draft = _draft(kind, call, session, outcome=outcome.kind, codes=codes)
+    draft = await _draft(unit, kind, call, session, outcome=outcome.kind, codes=codes)
     return await unit.log.append(replace(draft, labels=labels, private=private))
 
 
@@ -168,15 +169,21 @@ async def _settle_budgets(unit: Unit, call: Call, *, spent: bool) -> None:
         await unit.counters.settle(item, spent=spent)
 
 
-def _draft(
-    kind: Kind, call: Call, session: Session | None, *, outcome: str | None = None, codes: tuple[str, ...] = ()
+async def _draft(
+    unit: Unit,
+    kind: Kind,
+    call: Call,
+    session: Session | None,
+    *,
+    outcome: str | None = None,
+    codes: tuple[str, ...] = (),
 ) -> EventDraft:
     chain = session.chain if session else ()
     agent = session.agent if session else call.session
     return EventDraft(
         kind=kind,
         actor=agent,
-        subject=chain[0] if chain else agent,
+        subject=await subject_of(unit, session) if session else agent,
         agent=agent,
         chain=chain,
         session=call.session,

@@ -41,6 +41,7 @@ from remit.services import approve, budgets, recorded
 from remit.services.authority import ReviewedTool
 from remit.services.deps import Deps
 from remit.services.recorded import Facts
+from remit.services.subjects import owner_of
 
 FORWARD_WITHIN: Final = 30 * SECOND
 REPORT_WITHIN: Final = 15 * MINUTE
@@ -95,6 +96,7 @@ async def _decide(deps: Deps, unit: Unit, caller: SessionCaller, call: ProposedC
     if session is None or session.agent != caller.agent:
         return await _bare_denial(unit, caller, call, Reason("session.not_live"), now)
     flow = await unit.sessions.flow(session.root)
+    before = await unit.calls.get(session.id, call.call_id)
     facts = Facts(
         authority=authority,
         session=session,
@@ -102,9 +104,9 @@ async def _decide(deps: Deps, unit: Unit, caller: SessionCaller, call: ProposedC
         call=call,
         arguments=canonical(call.arguments),
         known=authority.tools.get(call.tool),
+        before=before,
         now=now,
     )
-    before = await unit.calls.get(session.id, call.call_id)
     if before is not None:
         recorded.check_same_call(before, facts)
         if before.state != "asked" and session.live(now):
@@ -366,7 +368,9 @@ async def _deny(unit: Unit, facts: Facts, reasons: tuple[Reason, ...]) -> Decisi
     )
     decision = recorded.decision(facts, Deny(reasons), event, facts.now)
     await unit.sessions.put_flow(replace(facts.flow, denials=facts.flow.denials + 1))
-    await recorded.remember(unit, facts, decision, "denied", deadline=facts.now)
+    # INVARIANT: an answer once given stays, above all an intent that still waits for its outcome.
+    if facts.before is None or facts.before.state == "asked":
+        await recorded.remember(unit, facts, decision, "denied", deadline=facts.now)
     return decision
 
 
@@ -386,7 +390,7 @@ async def _bare_denial(unit: Unit, caller: SessionCaller, call: ProposedCall, re
         EventDraft(
             kind=Kind.DENIED,
             actor=caller.agent,
-            subject=caller.agent,
+            subject=await owner_of(unit, caller.agent),
             agent=caller.agent,
             session=caller.session,
             call=call.call_id,

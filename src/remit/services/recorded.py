@@ -23,7 +23,7 @@ _MAX_REFERENCES: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known of a call while it is decided. ``arguments`` are its canonical bytes."""
+    """What is known of a call while it is decided. ``before`` is what stands under its call id already."""
 
     authority: Authority
     session: Session
@@ -31,6 +31,7 @@ class Facts:
     call: ProposedCall
     arguments: bytes
     known: ReviewedTool | None
+    before: Call | None
     now: int
 
     @property

@@ -23,6 +23,7 @@ from remit.core.sessions import FlowState, Plan, Segment, Session
 from remit.core.times import DAY, HOUR, MINUTE, duration, to_text
 from remit.guards.documents import check_document
 from remit.services.deps import Deps
+from remit.services.subjects import owner_of, subject_of
 from remit.tokens.jwt import SessionClaims
 
 TOKEN_LIFE: Final = 5 * MINUTE
@@ -58,7 +59,7 @@ async def start(deps: Deps, host: HostCaller, request: Mapping[str, Json]) -> St
     async with deps.store.unit(deps.org) as unit:
         agent = await _own_agent(unit, host, str(request["agent"]), now)
         principal = await _principal(unit, agent, request.get("principal"))
-        parent = await _parent(unit, request.get("parent"), principal, now)
+        parent = await _parent(unit, request.get("parent"), agent, principal, now)
         session = _session(deps, host.key, agent, principal, parent, request, now)
         labels = await _first_labels(unit, session, parent)
         await unit.sessions.add(session)
@@ -81,7 +82,7 @@ async def renew(deps: Deps, host: HostCaller, session_id: str) -> tuple[str, int
             EventDraft(
                 kind=Kind.TOKEN_ISSUED,
                 actor=session.agent,
-                subject=session.chain[0],
+                subject=await subject_of(unit, session),
                 agent=session.agent,
                 chain=session.chain,
                 session=session.id,
@@ -131,7 +132,7 @@ async def stop_tree(unit: Unit, session: Session, *, actor: str, kind: Kind, rea
             EventDraft(
                 kind=kind,
                 actor=actor,
-                subject=other.chain[0],
+                subject=await subject_of(unit, other),
                 agent=other.agent,
                 chain=other.chain,
                 session=other.id,
@@ -229,7 +230,8 @@ async def _principal(unit: Unit, agent: Agent, named: Json) -> Person | None:
     return person
 
 
-async def _parent(unit: Unit, named: Json, principal: Person | None, now: int) -> Session | None:
+async def _parent(unit: Unit, named: Json, agent: Agent, principal: Person | None, now: int) -> Session | None:
+    """The live session to start under: of the same person, and run by an agent of the same owner (decision 0007)."""
     if named is None:
         return None
     parent = await unit.sessions.get(str(named))
@@ -237,6 +239,8 @@ async def _parent(unit: Unit, named: Json, principal: Person | None, now: int) -
         raise InvalidDocument("there is no such live session", pointer="/parent")
     if parent.principal != (principal.id if principal else None):
         raise Forbidden("a sub-agent acts for the same person as its parent session")
+    if await owner_of(unit, parent.agent) != agent.owner:
+        raise Forbidden("a sub-agent and the agent it works for belong to the same owner")
     if len(parent.chain) >= MAX_DEPTH:
         raise Forbidden(f"a chain has at most {MAX_DEPTH} members")
     return parent
