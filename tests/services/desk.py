@@ -10,7 +10,7 @@ from remit.core.calls import Outcome, ProposedCall
 from remit.core.canonical import Json
 from remit.core.credentials import Caller, HostCaller, PersonCaller, SessionCaller
 from remit.core.decisions import Allow, Ask, Decision
-from remit.core.times import to_text
+from remit.core.times import DAY, to_text
 from remit.services import agents, approve, keys, policies, sessions
 from remit.services.authenticate import authenticate
 from remit.services.authority import AuthorityCache
@@ -115,7 +115,7 @@ async def make_desk(world: World, mode: str = "delegated") -> Desk:
 
 async def host_of(world: World, agent: str) -> HostCaller:
     """A host key of this agent, as its holder presents it."""
-    request: dict[str, Json] = {"agent": agent, "for": "host", "expires": to_text(world.clock.at + 3_600_000 * 24)}
+    request: dict[str, Json] = {"agent": agent, "for": "host", "expires": to_text(world.clock.at + 20 * DAY)}
     made = await keys.create(world.deps, world.admin, request)
     caller = await authenticate(world.deps, f"Bearer {made['secret']}")
     assert isinstance(caller, HostCaller)

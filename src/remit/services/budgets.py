@@ -125,7 +125,7 @@ def _words(name: str, before: int, amount: int, limit: int, per: str) -> str:
 
 
 def _counted(limit: LimitReview, arguments: Mapping[str, Json]) -> int | None:
-    """The sum of what stands at the limit's pointer (``*`` for array items); None unless all of it counts."""
+    """The sum of what stands at the limit's pointer (``*`` for array items); None unless all is there and counts."""
     values = list(_at(arguments, limit.of.split("/")[1:]))
     counted = [amounts.from_json(value) for value in values]
     known = [amount for amount in counted if amount is not None]
@@ -140,4 +140,5 @@ def _at(value: Json, path: Sequence[str]) -> Iterable[Json]:
         return [found for item in value for found in _at(item, rest)]
     if isinstance(value, Mapping) and head in value:
         return _at(value[head], rest)
-    return []
+    # What is left out can't be counted either: the server may put an amount of its own there.
+    return [None]
