@@ -6,7 +6,7 @@ that an agent is shown is untrusted: other text, pictures, links, an error, a fi
 review can speak of. Where the fields can't be told apart, every secret that the review names was shown.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,9 +40,9 @@ def result_labels(review: OutputReview, result: Json, parse: Parse) -> Labels:
     document = _reviewable(review, result, parse)
     if document is None:
         return everything
-    label = TRUSTED
+    label, fields = TRUSTED, _Fields(review.fields)
     for leaf in leaves(document, _MAX_FIELDS, empties=True):
-        label = label.join(everything if leaf.rest else _label(review.fields, leaf))
+        label = label.join(everything if leaf.rest else fields.label(leaf))
     return label
 
 
@@ -66,9 +66,36 @@ def leaves(document: Json, bound: int, *, empties: bool = False) -> Iterator[Lea
             pending.extend(inner)
 
 
-def field_at(fields: Mapping[str, FieldReview], leaf: Leaf) -> FieldReview | None:
-    """The review of the field that ``leaf`` stands in; ``*`` in a reviewed pointer stands for one array position."""
-    return fields.get(leaf.pointer) or fields.get(leaf.general)
+class _Fields:
+    """Reviewed output fields by pointer, and for every place above one the secrets that are reviewed below it."""
+
+    def __init__(self, fields: Mapping[str, FieldReview]) -> None:
+        self._fields = fields
+        self._below: dict[str, frozenset[str]] = {}
+        for pointer, field in fields.items():
+            for above in _above(pointer):
+                self._below[above] = self._below.get(above, frozenset()) | frozenset(field.confidentiality)
+
+    def label(self, leaf: Leaf) -> Labels:
+        """What one leaf teaches; ``*`` in a reviewed pointer stands for one array position."""
+        field = self._fields.get(leaf.pointer) or self._fields.get(leaf.general)
+        if field is not None:
+            return Labels("trusted" if field.writer == "system" else "untrusted", frozenset(field.confidentiality))
+        if leaf.general in self._below and isinstance(leaf.value, (Mapping, list, tuple)):
+            return TRUSTED  # an empty container of reviewed fields: nothing was shown that the review does not name
+        return Labels("untrusted", frozenset().union(*self._near(leaf.pointer), *self._near(leaf.general)))
+
+    def _near(self, pointer: str) -> Iterator[Iterable[str]]:
+        """Where something else stands than was reviewed, it is as secret as what was expected there."""
+        yield self._below.get(pointer, ())
+        yield from (self._fields[above].confidentiality for above in _above(pointer) if above in self._fields)
+
+
+def _above(pointer: str) -> Iterator[str]:
+    """The pointers of everything that holds what ``pointer`` names, nearest first."""
+    while pointer:
+        pointer = pointer.rpartition("/")[0]
+        yield pointer
 
 
 def _inner(leaf: Leaf) -> list[Leaf] | None:
@@ -80,24 +107,6 @@ def _inner(leaf: Leaf) -> list[Leaf] | None:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [Leaf(f"{leaf.pointer}/{at}", item, f"{leaf.general}/*") for at, item in enumerate(value)]
     return None
-
-
-def _label(fields: Mapping[str, FieldReview], leaf: Leaf) -> Labels:
-    field = field_at(fields, leaf)
-    if field is not None:
-        return Labels("trusted" if field.writer == "system" else "untrusted", frozenset(field.confidentiality))
-    if isinstance(leaf.value, (Mapping, list, tuple)) and any(one.startswith(f"{leaf.general}/") for one in fields):
-        return TRUSTED  # an empty container of reviewed fields: nothing was shown that the review does not name
-    # Under a reviewed field stands something else than was reviewed: nobody vouches for it, and it is as secret.
-    above = (fields.get(pointer) for pointer in _ancestors(leaf.pointer, leaf.general))
-    return Labels("untrusted", frozenset(label for one in above if one for label in one.confidentiality))
-
-
-def _ancestors(*pointers: str) -> Iterator[str]:
-    for pointer in pointers:
-        while pointer:
-            pointer = pointer.rpartition("/")[0]  # noqa: PLW2901 - climbs from where it stands
-            yield pointer
 
 
 def _reviewable(review: OutputReview, result: Mapping[str, Json], parse: Parse) -> Json:
