@@ -15,9 +15,15 @@ _ABOVE: Final = frozenset({">", ">=", "greaterThan", "greaterThanOrEqual"})
 _OPERANDS: Final = ("left", "right", "arg", "if", "then", "else", "in")
 
 
-def lint_policy(policy: Est) -> tuple[str, ...]:
-    """Advice on one operator policy."""
+Path: TypeAlias = tuple[str, ...]
+
+
+def lint_policy(policy: Est, listed: frozenset[Path]) -> tuple[str, ...]:
+    """Advice on one operator policy. ``listed`` are the arguments that any tool has, as ``("context", "args", …)``."""
     found = list(_ceilings(policy))
+    asked = {path for clause in policy["conditions"] for path in _asked(clause["body"])}
+    # The validator takes these, so a misspelt name behind `has` makes a forbid that never holds.
+    found += [f"no reviewed tool has {'.'.join(path)}, so this is never there" for path in sorted(asked - listed)]
     if policy["effect"] == "permit":
         found.append("a permit here allows nothing by itself: only grants allow, and policies can only forbid")
     return tuple(found)
@@ -66,8 +72,8 @@ def _node(expression: Est) -> tuple[str, Any]:
 
 def _ceilings(policy: Est) -> Iterator[str]:
     """Each argument that is held from above only: ``amount <= 100`` lets -5 through."""
-    above: set[tuple[str, ...]] = set()
-    below: set[tuple[str, ...]] = set()
+    above: set[Path] = set()
+    below: set[Path] = set()
     for clause in policy["conditions"]:
         # What a permit's `when` says is what is let through; a forbid's, and a permit's `unless`, what is not.
         lets = (policy["effect"] == "permit") == (clause["kind"] == "when")
@@ -78,7 +84,7 @@ def _ceilings(policy: Est) -> Iterator[str]:
         yield f"{name} is held from above only, so a negative value passes: say what it must be at least"
 
 
-def _comparisons(expression: Est, *, lets: bool) -> Iterator[tuple[tuple[str, ...], bool]]:
+def _comparisons(expression: Est, *, lets: bool) -> Iterator[tuple[Path, bool]]:
     """Each argument compared, and whether what is let through lies below the other side."""
     operator, operand = _node(expression)
     if operator in _BELOW | _ABOVE:
@@ -89,7 +95,16 @@ def _comparisons(expression: Est, *, lets: bool) -> Iterator[tuple[tuple[str, ..
         yield from _comparisons(child, lets=lets != (operator == "!"))
 
 
-def _path(expression: Est) -> tuple[str, ...]:
+def _asked(expression: Est) -> Iterator[Path]:
+    """Each argument that ``has`` asks for."""
+    operator, operand = _node(expression)
+    if operator == "has" and (holder := _path(operand["left"])):
+        yield (*holder, operand["attr"])
+    for child in children(expression):
+        yield from _asked(child)
+
+
+def _path(expression: Est) -> Path:
     """``("context", "args", …)`` of a plain member access into the arguments, else empty."""
     names: list[str] = []
     operator, operand = _node(expression)

@@ -15,8 +15,8 @@ from typing import Final
 from remit.core.canonical import Json, canonical, digest
 from remit.core.errors import InvalidPolicy, Malformed
 from remit.policy.cedar import Est, Schema, load_schema, parse, validate
-from remit.policy.encoding import RecordOf, argument_types
-from remit.policy.lints import lint_policy, master_key
+from remit.policy.encoding import RecordOf, argument_types, attribute_name
+from remit.policy.lints import Path, lint_policy, master_key
 from remit.policy.schema import whole_schema
 from remit.policy.syntax import Statement, Unparsable, statements
 from remit.policy.terms import Finding, PolicyReport, PolicySource, ToolFacts
@@ -71,7 +71,8 @@ def examine(
         errors += found or _validated(source, read, schema)
     errors += _bad_ids(policies)
     errors += [_finding(one, _MASTER_KEY) for one in policies if master_key(one.est)]
-    lints = [_finding(one, text) for one in policies for text in lint_policy(one.est)]
+    listed = frozenset(path for _, types in tools for path in _arguments(types, ("context", "args")))
+    lints = [_finding(one, text) for one in policies for text in lint_policy(one.est, listed)]
     return Examined(PolicyReport(_version(sources, document), tuple(errors), tuple(lints)), tuple(policies))
 
 
@@ -133,6 +134,15 @@ def _bad_ids(policies: Sequence[OperatorPolicy]) -> Iterator[Finding]:
             yield _finding(policy, f"an @id may not begin with {GRANT_PREFIX}: that is how grants are named")
         elif count[policy.id] > 1:
             yield _finding(policy, f"the @id {policy.id} is used more than once")
+
+
+def _arguments(types: RecordOf, holder: Path) -> Iterator[Path]:
+    """Every argument of a tool as policy names it."""
+    for key, member in types.members.items():
+        path = (*holder, attribute_name(key))
+        yield path
+        if isinstance(member.type, RecordOf):
+            yield from _arguments(member.type, path)
 
 
 def _repeated_files(sources: Sequence[PolicySource]) -> Iterator[Finding]:
