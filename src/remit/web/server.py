@@ -58,7 +58,10 @@ def create_app(
         return _response(document)
 
     starlette_routes.append(StarletteRoute("/v1/openapi.json", show_openapi, methods=["GET"]))
-    return Starlette(routes=starlette_routes, exception_handlers={HTTPException: _not_served, Exception: _unexpected})
+    app = Starlette(routes=starlette_routes, exception_handlers={HTTPException: _not_served, Exception: _unexpected})
+    # A redirect would be made of the Host header, and carry a credential to wherever that says.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _endpoint(
