@@ -53,22 +53,21 @@ class Unparsable(InvalidPolicy):
 def statements(text: str) -> Iterator[Statement]:
     """The statements of ``text`` in order; a rest without semicolon counts as one. Raises ``Unparsable``."""
     begin, cut, depth, operators = -1, 0, 0, 0
+    line, counted = 1, 0
     for token in _TOKEN.finditer(text):
         kind = token.lastgroup
         if kind == "comment":
             continue
-        begin = token.start() if begin < 0 else begin
+        if begin < 0:
+            begin = token.start()
+            line, counted = line + text.count("\n", counted, begin), begin
         # Never reset at a semicolon: in whole statements it is 0 there, and unbalanced ones may not pile up.
         depth = max(0, depth + (kind == "open") - (kind == "close"))
         operators += kind == "operator"
         if depth > MAX_NESTING or operators > MAX_OPERATORS or token.end() - begin > MAX_STATEMENT:
-            raise Unparsable("a statement is too long or nested too deep", _line(text, begin))
+            raise Unparsable("a statement is too long or nested too deep", line)
         if kind == "end":
-            yield Statement(_line(text, begin), text[cut : token.end()])
+            yield Statement(line, text[cut : token.end()])
             begin, cut, operators = -1, token.end(), 0
     if begin >= 0:
-        yield Statement(_line(text, begin), text[cut:])
-
-
-def _line(text: str, position: int) -> int:
-    return text.count("\n", 0, position) + 1
+        yield Statement(line, text[cut:])
