@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Literal, TypeAlias
-from urllib.parse import unquote
 
 import jsonschema_rs
 from jsonschema_rs import Validator
@@ -18,17 +17,17 @@ from jsonschema_rs import Validator
 from remit.core.canonical import Json
 from remit.core.errors import InvalidDocument
 from remit.guards.hidden_text import reveal
+from remit.guards.schema_work import ANCHORS, MAX_WEIGHT, References, levels
 
 _MAX_NODES: Final = 20_000
 _MAX_DEPTH: Final = 64
-# References followed, a schema may still be small on the page and huge in the evaluator (2^20 nodes took 15 s).
-_MAX_WEIGHT: Final = 50_000
-_MAX_CHAIN: Final = 100
-# A yes or no comes at once, but to say why, the evaluator walks every branch of a recursive schema anew at each level.
+# A yes or no is remembered per definition and value and comes at once, save under ``unevaluatedProperties``, whose
+# branches are asked twice, at every level of a recursive schema.
+_MAX_LEVELS: Final = 16
+# To say why not, every branch of a recursive schema is walked anew at each level.
 _MAX_BRANCHES: Final = 20_000
 _SHOWN: Final = 80
-_REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
-_COMPOSING: Final = ("allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas", "not", *_REFERENCES)
+_COMPOSING: Final = ("allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas", "not", "$ref")
 _OPENING: Final = ("additionalProperties", "unevaluatedProperties")
 _LISTING: Final = ("properties", "patternProperties")
 # Keywords whose value is one schema, a list of schemas, or a map of schemas.
@@ -37,6 +36,8 @@ _TESTS: Final = ("if", "not", "contains", "propertyNames")
 _BRANCHES: Final = ("then", "else")
 _LISTED: Final = ("allOf", "anyOf", "oneOf", "prefixItems")
 _MAPPED: Final = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies")
+# Where the closed copy keeps its twins: no keyword, and no member name that a schema would have.
+_TWINS: Final = "remit:closed"
 _PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 20)
 # Drafts that don't know ``unevaluatedProperties``: their closed copy is read by the first one that does and that still
 # has lists of ``items``. What is lost by that is kept by the schema as it was given, which is asked too.
@@ -59,9 +60,10 @@ class ShapeFault:
 class ArgumentShape:
     """A compiled input schema: as it was given, and closed. Arguments must fit both, so closing can only narrow."""
 
-    def __init__(self, given: Validator, closed: Validator, branching: int) -> None:
-        """Use ``compile``. ``branching`` is the number of references of a recursive schema, else 0."""
-        self._validators = (closed, given)
+    def __init__(self, given: Validator, closed: Validator, *, deepest: int, branching: int) -> None:
+        """Use ``compile``. ``branching`` is the number of references of a recursive schema, else 1."""
+        self._validators = (given, closed)
+        self._deepest = deepest
         self._branching = branching
 
     @classmethod
@@ -72,16 +74,29 @@ class ArgumentShape:
         kind = schema.get("type", "object")
         if kind != "object":
             raise InvalidDocument("inputSchema describes no object", pointer="/inputSchema/type")
-        closed = _Closing(early=_is_early(schema)).schema(schema, 0, "alone")
-        references = _References(schema)
-        if references.weight(schema) > _MAX_WEIGHT:
-            raise InvalidDocument("inputSchema multiplies itself by its references", pointer="/inputSchema")
-        return cls(_validator(schema), _validator(closed), references.count if references.recursive else 0)
+        if _TWINS in schema:
+            raise InvalidDocument(f"inputSchema has a member {_TWINS}", pointer="/inputSchema")
+        try:
+            references = References(schema)
+            closing = _Closing(schema, references)
+            closed = closing.whole()
+            if max(references.weight(schema), References(closed).weight(closed)) > MAX_WEIGHT:
+                raise InvalidDocument("inputSchema multiplies itself by its references", pointer="/inputSchema")
+        except RecursionError as error:
+            raise InvalidDocument("inputSchema is too large or too deep", pointer="/inputSchema") from error
+        return cls(
+            _validator(schema),
+            _validator(closed),
+            deepest=_MAX_LEVELS if references.recursive and closing.composed else _MAX_DEPTH,
+            branching=references.count if references.recursive else 1,
+        )
 
     def check(self, arguments: Json) -> tuple[ShapeFault, ...]:
         """What does not fit, nothing when all does. A schema that can't be evaluated is a fault."""
         if not isinstance(arguments, Mapping):
             return (ShapeFault("", "the arguments are not an object"),)
+        if self._deepest < _MAX_DEPTH and levels(arguments) > self._deepest:
+            return (ShapeFault("", f"the arguments nest deeper than the {self._deepest} levels this schema may have"),)
         try:
             for validator in self._validators:
                 if not validator.is_valid(arguments):
@@ -91,7 +106,7 @@ class ArgumentShape:
         return ()
 
     def _faults(self, validator: Validator, arguments: Mapping[str, Json]) -> tuple[ShapeFault, ...]:
-        if self._branching > 1 and self._branching ** _depth(arguments) > _MAX_BRANCHES:
+        if self._branching > 1 and self._branching ** levels(arguments) > _MAX_BRANCHES:
             return (ShapeFault("", "the arguments do not fit the schema, and nest too deep to say where"),)
         return tuple(_fault(error) for error in islice(validator.iter_errors(arguments), 5))
 
@@ -106,14 +121,34 @@ def _validator(schema: Any) -> Validator:
 
 
 class _Closing:
-    """Copies a schema, closing its objects; counts, so that a schema bomb is refused and not copied."""
+    """Copies a schema, closing its objects; counts, so that a schema bomb is refused and not copied.
 
-    def __init__(self, *, early: bool) -> None:
-        """``early`` says that the schema is of a draft that can't be closed as it is."""
-        self._early = early
+    Where it can, an object is closed at the place that lists its members: each branch of a union by itself, and a
+    shared definition in a closed twin that stands beside it. ``composed`` says that somewhere it could not.
+    """
+
+    def __init__(self, root: Mapping[str, Json], references: References) -> None:
+        """Nothing is copied yet."""
+        self.composed = False
+        self._root = root
+        self._references = references
+        self._early = _is_early(root)
         self._nodes = 0
+        self._twins: dict[str, str] = {}
 
-    def schema(self, value: Json, depth: int, place: _Place) -> Any:
+    def whole(self) -> dict[str, Json]:
+        """The closed copy of the whole schema, with the twins that it refers to."""
+        copy: dict[str, Json] = self._schema(self._root, 0, "alone")
+        twins: dict[str, Json] = {}
+        while len(twins) < len(self._twins):
+            target, name = list(self._twins.items())[len(twins)]
+            twin = self._schema(self._references.pointed(target)[0], 1, "alone")
+            if isinstance(twin, dict):
+                twin = {key: member for key, member in twin.items() if key not in ANCHORS}
+            twins[name] = twin
+        return copy | {_TWINS: twins} if twins else copy
+
+    def _schema(self, value: Json, depth: int, place: _Place) -> Any:
         """The closed copy of one schema."""
         if not isinstance(value, Mapping):
             return value
@@ -121,10 +156,11 @@ class _Closing:
         if self._nodes > _MAX_NODES or depth > _MAX_DEPTH:
             raise InvalidDocument("inputSchema is too large or too deep", pointer="/inputSchema")
         _refuse_foreign(value, depth)
-        copy = {name: self._member(name, member, depth + 1, place) for name, member in value.items()}
+        sole = _sole_composition(value) if place == "alone" and depth else None
+        copy = {name: self._member(name, member, depth + 1, place, sole) for name, member in value.items()}
         if self._early:
             self._modernise(copy, depth)
-        if place == "alone" and not any(name in value for name in _OPENING):
+        if place == "alone" and sole is None and not any(name in value for name in _OPENING):
             self._close(value, copy, depth)
         return copy
 
@@ -132,26 +168,33 @@ class _Closing:
         if any(name in value for name in _COMPOSING):
             if depth == 0 or _describes_object(value):
                 copy["unevaluatedProperties"] = False
+                self.composed = self.composed or depth > 0
         elif depth == 0 or any(name in value for name in _LISTING):
             copy["additionalProperties"] = False
 
-    def _member(self, name: str, member: Json, depth: int, place: _Place) -> Any:
+    def _member(self, name: str, member: Json, depth: int, place: _Place, sole: str | None) -> Any:
         """The copy of one keyword's value. Inside a test nothing is closed; parts of one object never alone."""
         alone: _Place = "test" if place == "test" else "alone"
         part: _Place = "test" if place == "test" else "part"
+        if name == "$ref" and sole == "$ref" and isinstance(member, str):
+            return self._twin(member)
         if name in _TESTS:
-            return self.schema(member, depth, "test")
+            return self._schema(member, depth, "test")
         if name in _BRANCHES:
-            return self.schema(member, depth, part)
+            return self._schema(member, depth, part)
         if name in _ONE or name in _LISTED:
-            inner = part if name in _LISTED and name != "prefixItems" else alone
+            inner = part if name in _LISTED and name not in ("prefixItems", sole) else alone
             if isinstance(member, Sequence) and not isinstance(member, str):
-                return [self.schema(item, depth, inner) for item in member]
-            return self.schema(member, depth, inner)
+                return [self._schema(item, depth, inner) for item in member]
+            return self._schema(member, depth, inner)
         if name in _MAPPED and isinstance(member, Mapping):
             inner = alone if name in _LISTING else part
-            return {key: self.schema(item, depth, inner) for key, item in member.items()}
+            return {key: self._schema(item, depth, inner) for key, item in member.items()}
         return member
+
+    def _twin(self, target: str) -> str:
+        name = self._twins.setdefault(target, str(len(self._twins)))
+        return f"#/{_TWINS}/{name}"
 
     def _modernise(self, copy: dict[str, Any], depth: int) -> None:
         if depth == 0:
@@ -161,82 +204,21 @@ class _Closing:
                 del copy[name]  # draft 4 wrote a bool here
 
 
+def _sole_composition(value: Mapping[str, Json]) -> str | None:
+    """The one keyword that composes ``value``, if what it composes is all that lists members: then it closes there."""
+    found = [name for name in (*_COMPOSING, *_LISTING, *_OPENING) if name in value]
+    return found[0] if len(found) == 1 and found[0] in ("$ref", "anyOf", "oneOf") else None
+
+
 def _refuse_foreign(value: Mapping[str, Json], depth: int) -> None:
-    for name in _REFERENCES:
-        target = value.get(name)
-        if target is not None and not (isinstance(target, str) and target.startswith("#")):
-            raise InvalidDocument(f"inputSchema refers outside itself by {name}", pointer="/inputSchema")
+    target = value.get("$ref")
+    if target is not None and not (isinstance(target, str) and target.startswith("#")):
+        raise InvalidDocument("inputSchema refers outside itself by $ref", pointer="/inputSchema")
+    for name in ("$dynamicRef", "$recursiveRef"):
+        if name in value:  # what it means depends on who asks, and the evaluator remembers no answer to it
+            raise InvalidDocument(f"inputSchema refers by {name}", pointer="/inputSchema")
     if depth and "$id" in value:
         raise InvalidDocument("inputSchema changes its base by $id", pointer="/inputSchema")
-
-
-class _References:
-    """Follows local references: what a schema weighs once they are followed, and whether one leads back into itself."""
-
-    def __init__(self, root: Mapping[str, Json]) -> None:
-        self._root = root
-        self._known: dict[str, int] = {}
-        self._chain: list[str] = []
-        self._anchors: dict[str, list[Json]] = {}
-        self.count = 0
-        self.recursive = False
-        self._find_anchors(root)
-
-    def weight(self, node: Json) -> int:
-        """How many nodes ``node`` stands for; a reference into itself counts once."""
-        if isinstance(node, Mapping):
-            targets = [target for name in _REFERENCES if isinstance(target := node.get(name), str)]
-            total = 1 + sum(map(self.weight, node.values())) + sum(map(self._follow, targets))
-        elif isinstance(node, Sequence) and not isinstance(node, str):
-            total = 1 + sum(map(self.weight, node))
-        else:
-            total = 1
-        return min(total, _MAX_WEIGHT + 1)
-
-    def _follow(self, target: str) -> int:
-        if not target.startswith("#"):
-            return 1  # a value that looks like a reference: where it would be one, it was refused before
-        self.count += 1
-        if target in self._chain:
-            self.recursive = True
-            return 1
-        if target not in self._known:
-            if len(self._chain) >= _MAX_CHAIN:
-                raise InvalidDocument("inputSchema is too large or too deep", pointer="/inputSchema")
-            self._chain.append(target)
-            self._known[target] = sum(map(self.weight, self._pointed(target)))
-            self._chain.pop()
-        return self._known[target]
-
-    def _pointed(self, target: str) -> Sequence[Json]:
-        """What a reference points at. Raises ``InvalidDocument`` for nothing, so that no spelling goes unweighed."""
-        fragment = unquote(target.removeprefix("#"))
-        if fragment in self._anchors:
-            return self._anchors[fragment]
-        node: Json = self._root
-        for part in fragment.split("/")[1:]:
-            key = part.replace("~1", "/").replace("~0", "~")
-            if isinstance(node, Mapping) and key in node:
-                node = node[key]
-            elif isinstance(node, Sequence) and not isinstance(node, str) and key.isdecimal() and int(key) < len(node):
-                node = node[int(key)]
-            else:
-                raise InvalidDocument("inputSchema refers to a place that is not in it", pointer="/inputSchema")
-        if fragment and not fragment.startswith("/"):
-            raise InvalidDocument("inputSchema refers to an anchor that is not in it", pointer="/inputSchema")
-        return (node,)
-
-    def _find_anchors(self, node: Json) -> None:
-        if isinstance(node, Mapping):
-            for name in ("$anchor", "$dynamicAnchor"):
-                anchor = node.get(name)
-                if isinstance(anchor, str):
-                    self._anchors.setdefault(anchor, []).append(node)
-            for member in node.values():
-                self._find_anchors(member)
-        elif isinstance(node, Sequence) and not isinstance(node, str):
-            for member in node:
-                self._find_anchors(member)
 
 
 def _is_early(schema: Mapping[str, Json]) -> bool:
@@ -252,7 +234,7 @@ def _describes_object(value: Mapping[str, Json]) -> bool:
 def _lists_members(value: Json) -> bool:
     if not isinstance(value, Mapping):
         return False
-    if any(name in value for name in (*_LISTING, *_REFERENCES, "allOf")):
+    if any(name in value for name in (*_LISTING, "$ref", "allOf")):
         return True
     parts: list[Json] = [value.get(name) for name in _BRANCHES]
     for name in ("anyOf", "oneOf"):
@@ -261,20 +243,6 @@ def _lists_members(value: Json) -> bool:
     mapped = value.get("dependentSchemas")
     parts.extend(mapped.values() if isinstance(mapped, Mapping) else ())
     return any(map(_lists_members, parts))
-
-
-def _depth(value: Json) -> int:
-    """How deep arrays and objects nest."""
-    depth = 0
-    level: list[Json] = [value]
-    while level := [
-        member
-        for node in level
-        if isinstance(node, (Mapping, list))
-        for member in (node.values() if isinstance(node, Mapping) else node)
-    ]:
-        depth += 1
-    return depth
 
 
 def _fault(error: Any) -> ShapeFault:
