@@ -8,11 +8,12 @@ from decimal import Decimal
 from typing import Final
 
 from remit.core.canonical import number_text
-from remit.core.errors import InvalidDocument
+from remit.core.errors import InvalidDocument, Malformed
 
 SCALE: Final = 10_000
 ONE: Final = SCALE
-_PLAIN = re.compile(r"\d{1,15}(\.\d{1,4})?")
+# ASCII digits only: Decimal() would also read those of other scripts, which an upstream may read otherwise.
+_PLAIN = re.compile(r"[0-9]{1,15}(\.[0-9]{1,4})?")
 
 
 def from_text(text: str, pointer: str = "") -> int:
@@ -31,7 +32,10 @@ def from_json(value: object) -> int | None:
     """
     if isinstance(value, bool) or not isinstance(value, (int, Decimal, str)):
         return None
-    text = number_text(Decimal(value)) if not isinstance(value, str) else value
+    try:
+        text = value if isinstance(value, str) else number_text(Decimal(value))
+    except Malformed:
+        return None
     return int(Decimal(text) * SCALE) if _PLAIN.fullmatch(text) else None
 
 

@@ -10,6 +10,7 @@ that a double can't hold, lone surrogates, keys that are not strings.
 
 import base64
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from json.encoder import encode_basestring
@@ -32,9 +33,11 @@ def canonical(value: Json) -> bytes:
     Raises ``Malformed`` for anything that has no canonical form.
     """
     out: list[str] = []
-    _write(value, out)
     try:
+        _write(value, out)
         return "".join(out).encode()
+    except RecursionError as error:
+        raise Malformed("a value nests without end") from error
     except UnicodeEncodeError as error:
         raise Malformed("a string holds a lone surrogate") from error
 
@@ -53,10 +56,11 @@ def number_text(value: Decimal) -> str:
     """The one plain spelling of a decimal. Raises ``Malformed`` outside the bounds."""
     if not value.is_finite():
         raise Malformed("a number is not finite")
+    # Zero too: whoever scales ``0e999999999`` would build its zeros.
+    if not _MIN_EXPONENT <= value.adjusted() <= _MAX_EXPONENT or math.isinf(float(value)):
+        raise Malformed("a number is outside what a double can hold")
     if not value:
         return "0"
-    if not _MIN_EXPONENT <= value.adjusted() <= _MAX_EXPONENT:
-        raise Malformed("a number is outside what a double can hold")
     text = format(value, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")

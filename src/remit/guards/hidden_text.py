@@ -8,7 +8,7 @@ from typing import Final
 # Cc control, Cf format (zero-width, bidi, tags, soft hyphen), Co private use, Cs surrogate, Cn unassigned,
 # Zl and Zp line and paragraph separators.
 _HIDING: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
-_VARIATION: Final = (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0), range(0x180B, 0x180E))
+_VARIATION: Final = (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0), range(0x180B, 0x1810))
 # Letters by category that a reader sees as nothing: Hangul fillers, combining grapheme joiner, braille blank.
 _BLANK: Final = frozenset("\u115f\u1160\u3164\uffa0\u034f\u2800\u17b4\u17b5")
 _LAYOUT: Final = frozenset("\n\t")

@@ -40,7 +40,7 @@ def parse(body: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> Json:
             body, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="decimal", cache_mode="keys"
         )
     except ValueError as error:
-        raise Malformed(str(error)) from error
+        raise Malformed(_words(error)) from error
     _check(value, limits.max_depth)
     return value
 
@@ -48,6 +48,12 @@ def parse(body: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> Json:
 def as_json(value: Json) -> bytes:
     """Compact JSON bytes of a value, exact numbers kept."""
     return _encoder.encode(value)
+
+
+def _words(error: ValueError) -> str:
+    """What the reader said, save where it means its own inside: an exponent that no number holds."""
+    words = str(error)
+    return "a number is outside what a double can hold" if words.startswith("Internal error") else words
 
 
 def _check(root: Json, max_depth: int) -> None:

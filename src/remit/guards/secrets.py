@@ -9,10 +9,11 @@ import json
 import re
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 SHORTEST: Final = 8
 REPLACEMENT: Final = b"[redacted by Remit]"
+_ESCAPE = re.compile(r"%[0-9A-F]{2}")
 
 
 class KnownSecrets:
@@ -43,17 +44,26 @@ def _spellings(secret: bytes) -> Iterable[bytes]:
     """The value itself and how JSON, URLs, hex and base64 write it."""
     yield secret
     text = secret.decode(errors="replace")
-    for ascii_only in (True, False):
-        escaped = json.dumps(text, ensure_ascii=ascii_only)[1:-1].encode()
-        yield escaped
-        yield escaped.replace(b"/", b"\\/")
-    yield quote(text, safe="").encode()
-    yield quote(text, safe="").lower().encode()
+    for once in _json_escaped(text):
+        yield once.encode()
+        # A text block that holds a JSON document: escaped in the document, and again in the block.
+        yield from (twice.encode() for twice in _json_escaped(once))
+    for quoting, safe in ((quote, ""), (quote, "/"), (quote_plus, "")):
+        quoted = quoting(secret, safe=safe)
+        yield quoted.encode()
+        yield _ESCAPE.sub(lambda found: found[0].lower(), quoted).encode()
     yield secret.hex().encode()
     yield secret.hex().upper().encode()
     for lead in range(3):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             yield _inner_base64(encode(b"\x00" * lead + secret), lead, len(secret))
+
+
+def _json_escaped(text: str) -> Iterable[str]:
+    for ascii_only in (True, False):
+        escaped = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+        yield escaped
+        yield escaped.replace("/", "\\/")
 
 
 def _inner_base64(encoded: bytes, lead: int, length: int) -> bytes:

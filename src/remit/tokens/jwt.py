@@ -17,7 +17,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 
 from remit.core.canonical import Json, canonical
-from remit.core.errors import BadInput, Unauthenticated
+from remit.core.errors import Unauthenticated
 from remit.core.times import MINUTE, SECOND
 from remit.tokens.keys import SigningKey
 
@@ -26,6 +26,9 @@ LEEWAY: Final = 5 * SECOND
 TYPE: Final = "at+jwt"
 _CACHE: Final = 8_192
 _MAX_TOKEN: Final = 4_096
+# The order of P-256 (FIPS 186-5), and the length of each half of a signature (RFC 7518 section 3.4).
+_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_HALF: Final = 32
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
 
@@ -62,7 +65,8 @@ class SessionTokens:
         if not 0 < claims.expires_at - claims.issued_at <= LONGEST_LIFE:
             raise ValueError("a session token lives up to five minutes")
         payload = canonical(_document(claims))
-        return jws.serialize_compact(dict(self._header), payload, self._key.jwk, registry=self._registry)
+        token = jws.serialize_compact(dict(self._header), payload, self._key.jwk, registry=self._registry)
+        return _with_low_s(token)
 
     def check(self, token: str, now: int) -> SessionClaims | None:
         """The claims of a good token; None when it is not ours. Raises ``Unauthenticated`` when it is ours and bad."""
@@ -93,16 +97,16 @@ class SessionTokens:
         return False
 
     def _verify(self, token: str) -> SessionClaims:
-        if len(token) > _MAX_TOKEN or _COMPACT.fullmatch(token) is None or not _exact(token):
+        if len(token) > _MAX_TOKEN or _COMPACT.fullmatch(token) is None or not _exact(token) or not _has_low_s(token):
             raise Unauthenticated("this token is damaged")
         try:
             found = jws.deserialize_compact(token, self._key.jwk, registry=self._registry)
             claims = _read(found.payload)
-        except (JoseError, BadInput, KeyError, TypeError, ValueError) as error:
+        except (JoseError, KeyError, TypeError, ValueError) as error:
             raise Unauthenticated("this token was not signed here, or was changed") from error
         if claims.issuer != self._issuer or claims.audience != self._issuer:
             raise Unauthenticated("this token is for another issuer or audience")
-        if not 0 < claims.expires_at - claims.issued_at <= LONGEST_LIFE:
+        if claims.expires_at - claims.issued_at > LONGEST_LIFE:
             raise Unauthenticated("this token claims too long a life")
         return claims
 
@@ -134,6 +138,8 @@ def _document(claims: SessionClaims) -> dict[str, Json]:
 def _read(payload: bytes) -> SessionClaims:
     """Claims of a payload whose signature holds, so we wrote it; an odd one is still refused."""
     body = json.loads(payload)
+    if not isinstance(body, dict):
+        raise TypeError("the claims are no object")
     actor = body.get("act")
     return SessionClaims(
         issuer=_text(body["iss"]),
@@ -144,8 +150,8 @@ def _read(payload: bytes) -> SessionClaims:
         org=_text(body["org"]),
         client_id=_text(body["client_id"]),
         jti=_text(body["jti"]),
-        issued_at=int(body["iat"]) * SECOND,
-        expires_at=int(body["exp"]) * SECOND,
+        issued_at=_seconds(body["iat"]) * SECOND,
+        expires_at=_seconds(body["exp"]) * SECOND,
     )
 
 
@@ -155,9 +161,36 @@ def _text(value: object) -> str:
     return value
 
 
+def _seconds(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("a time is not a whole number")
+    return value
+
+
 def _exact(token: str) -> bool:
     """Whether each part is the one base64url spelling of its bytes: otherwise one token would have many texts."""
-    return all(
-        base64.urlsafe_b64encode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))).rstrip(b"=") == part.encode()
-        for part in token.split(".")
-    )
+    try:
+        return all(_encoded(_decoded(part)) == part for part in token.split("."))
+    except binascii.Error:
+        return False
+
+
+def _has_low_s(token: str) -> bool:
+    """Whether the signature is of the one form that we write. Its twin (r, n - s) holds too, and is another text."""
+    signature = _decoded(token.rpartition(".")[2])
+    return len(signature) == 2 * _HALF and int.from_bytes(signature[_HALF:], "big") <= _ORDER // 2
+
+
+def _with_low_s(token: str) -> str:
+    body, _, signature = token.rpartition(".")
+    raw = _decoded(signature)
+    s = int.from_bytes(raw[_HALF:], "big")
+    return f"{body}.{_encoded(raw[:_HALF] + min(s, _ORDER - s).to_bytes(_HALF, 'big'))}"
+
+
+def _encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def _decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
