@@ -418,6 +418,7 @@ async def _ignore(house: House, meta: object) -> None:
     await house.call("office__read_mail", {}, meta)
 
 
+@pytest.mark.claim("budget:exact-under-concurrency")
 async def test_an_agent_can_not_report_on_a_call_that_the_gateway_forwards(house: House) -> None:
     """It chose the call id, so it could say *failed* while its payment is under way, and pay without limit."""
     release, arrived = asyncio.Event(), asyncio.Event()

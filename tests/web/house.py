@@ -204,12 +204,13 @@ async def open_house(world: World, upstream: Upstream, timeout: float = 10.0) ->
         httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client,
     ):
         house = House(world, behind, app, client, upstream=upstream)
-        await _furnish(house)
+        await furnish(house)
         yield house
         await behind.aclose()
 
 
-async def _furnish(house: House) -> None:
+async def furnish(house: House) -> None:
+    """One agent with a grant to read and a grant to pay, a session of it, and people of every role."""
     world, deps = house.world, house.world.deps
     document = {"kind": "Server", "name": "office", "url": house.upstream.simulator.url}
     await servers.add(deps, world.admin, document)
