@@ -77,11 +77,10 @@ class ArgumentShape:
         if _TWINS in schema:
             raise InvalidDocument(f"inputSchema has a member {_TWINS}", pointer="/inputSchema")
         try:
-            references = References(schema)
+            references = _weighed(schema)
             closing = _Closing(schema, references)
             closed = closing.whole()
-            if max(references.weight(schema), References(closed).weight(closed)) > MAX_WEIGHT:
-                raise InvalidDocument("inputSchema multiplies itself by its references", pointer="/inputSchema")
+            _weighed(closed)
         except RecursionError as error:
             raise InvalidDocument("inputSchema is too large or too deep", pointer="/inputSchema") from error
         return cls(
@@ -111,6 +110,13 @@ class ArgumentShape:
         return tuple(_fault(error) for error in islice(validator.iter_errors(arguments), 5))
 
 
+def _weighed(schema: Mapping[str, Json]) -> References:
+    references = References(schema)
+    if references.weight(schema) > MAX_WEIGHT:
+        raise InvalidDocument("inputSchema multiplies itself by its references", pointer="/inputSchema")
+    return references
+
+
 def _validator(schema: Any) -> Validator:
     try:
         return jsonschema_rs.validator_for(
@@ -135,17 +141,17 @@ class _Closing:
         self._early = _is_early(root)
         self._nodes = 0
         self._twins: dict[str, str] = {}
+        self._wanted: list[str] = []
 
     def whole(self) -> dict[str, Json]:
         """The closed copy of the whole schema, with the twins that it refers to."""
         copy: dict[str, Json] = self._schema(self._root, 0, "alone")
         twins: dict[str, Json] = {}
-        while len(twins) < len(self._twins):
-            target, name = list(self._twins.items())[len(twins)]
+        for target in self._wanted:  # grows while it is read
             twin = self._schema(self._references.pointed(target)[0], 1, "alone")
             if isinstance(twin, dict):
                 twin = {key: member for key, member in twin.items() if key not in ANCHORS}
-            twins[name] = twin
+            twins[self._twins[target]] = twin
         return copy | {_TWINS: twins} if twins else copy
 
     def _schema(self, value: Json, depth: int, place: _Place) -> Any:
@@ -193,8 +199,10 @@ class _Closing:
         return member
 
     def _twin(self, target: str) -> str:
-        name = self._twins.setdefault(target, str(len(self._twins)))
-        return f"#/{_TWINS}/{name}"
+        if target not in self._twins:
+            self._twins[target] = str(len(self._twins))
+            self._wanted.append(target)
+        return f"#/{_TWINS}/{self._twins[target]}"
 
     def _modernise(self, copy: dict[str, Any], depth: int) -> None:
         if depth == 0:
