@@ -237,6 +237,18 @@ async def test_an_endless_list_or_one_that_can_not_be_read_forwards_nothing(hous
     assert house.upstream.effects == []
 
 
+@pytest.mark.claim("tool:pinned")
+async def test_a_list_beyond_every_bound_is_an_answer_to_the_call_and_no_riddle_over_http(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the sync refuses must not turn into 413 for an agent whose request was small, with nothing in the log."""
+    monkeypatch.setattr("remit.services.sync.MAX_TOOLS", 1)
+    size, _ = await house.state()
+    assert "was not called: a server may list" in text_of(await house.call("office__read_mail"))
+    assert [kind for kind in await house.kinds_since(size) if kind in (62, 63)] == [62, 63]
+    assert house.upstream.effects == []
+
+
 # --------------------------------------------------------------------------------------------------- failures
 
 
