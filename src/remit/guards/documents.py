@@ -18,6 +18,7 @@ from jsonschema_rs import ValidationError, ValidationErrorKind, Validator
 
 from remit.core.canonical import Json
 from remit.core.errors import InvalidDocument
+from remit.guards.hidden_text import reveal
 
 _SHOWN: Final = 80
 
@@ -55,7 +56,9 @@ def _check(kind: str, validator: Validator, value: Json) -> None:
     fault = next(iter(validator.iter_errors(_plain(value))), None)
     if fault is not None:
         words, pointer = _words(kind, fault)
-        raise InvalidDocument(f"{kind} {pointer or 'document'}: {words}", pointer=pointer)
+        place = pointer if len(pointer) <= 2 * _SHOWN else pointer[: 2 * _SHOWN] + "…"
+        # Names and values in these words are the sender's own text.
+        raise InvalidDocument(reveal(f"{kind} {place or 'document'}: {words}", layout=False), pointer=pointer)
 
 
 def _plain(value: Json) -> Any:
