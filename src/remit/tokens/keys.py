@@ -12,6 +12,7 @@ from joserfc.jwk import ECKey
 from remit.core.errors import StoreUnavailable
 
 NONCE_BYTES: Final = 12
+MASTER_BYTES: Final = 32
 
 
 class SigningKey:
@@ -55,7 +56,9 @@ class SecretBox:
     """AES-256-GCM around stored upstream credentials. ``aad`` says where a secret belongs, so it opens nowhere else."""
 
     def __init__(self, master: bytes) -> None:
-        """``master`` is 32 bytes."""
+        """``master`` is 32 bytes; AESGCM would take a shorter, weaker one without a word."""
+        if len(master) != MASTER_BYTES:
+            raise ValueError("a master key has 32 bytes")
         self._aead = AESGCM(master)
 
     def seal(self, plain: bytes, aad: bytes) -> bytes:
