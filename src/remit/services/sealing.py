@@ -1,10 +1,17 @@
-"""How private values are kept beside the log: committed to with a fresh salt, sealed under their subject's key."""
+"""How private values are kept beside the log: committed to with a fresh salt, sealed under their subject's key.
 
-from typing import Protocol
+Before each sealed value stands a tag of its key. A person whose key was destroyed may get a new one with their next
+event; the tag tells what the old key sealed, which is erased, from what was altered, which is an error.
+"""
+
+import hashlib
+from typing import Final, Protocol
 
 from remit.audit.commitments import NONCE_SIZE, SALT_SIZE, commit_bytes, seal, sealing_context, unseal
 from remit.core.canonical import Json, b64, canonical
 from remit.core.ports import Entropy, Private
+
+TAG_SIZE: Final = 8
 
 
 class KeyRing(Protocol):
@@ -32,17 +39,22 @@ class Sealer:
         """The commitment for the leaf, and what is kept in the erasable table. A salt is used for one value only."""
         salt, nonce, data = self._entropy.bytes(SALT_SIZE), self._entropy.bytes(NONCE_SIZE), canonical(value)
         place = sealing_context(org, subject, index, pointer)
-        return b64(commit_bytes(salt, data)), seal(self._keys.key(subject), salt, data, place, nonce)
+        key = self._keys.key(subject)
+        return b64(commit_bytes(salt, data)), _tag(key) + seal(key, salt, data, place, nonce)
 
     def reveal(self, private: Private, org: str) -> tuple[bytes, bytes] | None:
-        """Salt and canonical value, or None when the subject's key is gone."""
+        """Salt and canonical value, or None when the key that sealed it is gone. Raises ``StoreUnavailable``."""
         key = self._keys.existing(private.subject)
-        if key is None:
+        if key is None or not private.sealed.startswith(_tag(key)):
             return None
         place = sealing_context(org, private.subject, private.index, private.pointer)
-        return unseal(key, private.sealed, place)
+        return unseal(key, private.sealed[TAG_SIZE:], place)
 
     def forget(self, org: str, subject: str) -> bool:
         """Destroy the subject's key."""
         del org
         return self._keys.destroy(subject)
+
+
+def _tag(key: bytes) -> bytes:
+    return hashlib.sha256(b"remit/v1/key\x00" + key).digest()[:TAG_SIZE]

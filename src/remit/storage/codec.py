@@ -1,12 +1,17 @@
 """Nouns to bytes and back, as the stores keep them. The bytes are the store's own and no wire format."""
 
-from typing import Final
+from typing import Final, TypeVar
 
+from cattrs import BaseValidationError
 from cattrs.preconf.msgspec import MsgspecJsonConverter, make_converter
 from cattrs.strategies import configure_tagged_union
+from msgspec import MsgspecError
 
+from remit.core.errors import StoreUnavailable
 from remit.core.grants import NamedTool, ToolsByEffect
 from remit.core.servers import CallerTransport, HttpTransport, StdioTransport
+
+T = TypeVar("T")
 
 
 def _converter() -> MsgspecJsonConverter:
@@ -18,4 +23,11 @@ def _converter() -> MsgspecJsonConverter:
 
 _CONVERTER: Final = _converter()
 dumps: Final = _CONVERTER.dumps
-loads: Final = _CONVERTER.loads
+
+
+def loads(data: bytes, kind: type[T]) -> T:
+    """The noun that ``dumps`` wrote. Raises ``StoreUnavailable`` for bytes that it did not write."""
+    try:
+        return _CONVERTER.loads(data, kind)
+    except (BaseValidationError, MsgspecError) as error:
+        raise StoreUnavailable(f"a stored {kind.__name__.lower()} can't be read") from error

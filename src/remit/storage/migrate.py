@@ -37,7 +37,8 @@ def migrate(connection: apsw.Connection) -> None:
                 connection.execute(f"PRAGMA user_version = {number}")
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:  # a full disk has it rolled back already
+                connection.execute("ROLLBACK")
             raise
     if _version(connection) > NEWEST:
         raise StoreUnavailable(

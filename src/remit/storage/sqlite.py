@@ -10,11 +10,14 @@ How a unit of work runs
     holds exactly the units that were waiting by then, and nobody starves.
 
 What it refuses
-    A batch whose COMMIT fails, or that SQLite rolled back by itself (disk full), fails every unit in it: nothing is
-    acknowledged that is not on disk.
+    A batch whose COMMIT fails, or that SQLite rolled back by itself (disk full), or whose files were deleted or moved
+    while they were open, fails every unit in it: nothing is acknowledged that is not on disk.
+    INVARIANT: nothing but a batch's own COMMIT commits. A unit that went on after SQLite rolled its batch back would
+    else write each further statement by itself; the commit hook turns those away.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -52,6 +55,11 @@ from remit.storage.sqlite_rows import (
 
 # How long one process waits for another one's transaction, in milliseconds.
 LOCK_WAIT: Final = 10_000
+# How often it asks, in milliseconds. A busy process leaves the lock free for a moment between two batches only, which
+# SQLite's own busy timeout, asking every tenth of a second in the end, misses for seconds.
+LOCK_POLL: Final = 2
+# Connections kept for the next view; more are opened when needed and closed afterwards.
+IDLE_READERS: Final = 8
 
 
 class SqliteUnit:
@@ -97,23 +105,36 @@ class SqliteStore:
         self._commits: set[asyncio.Task[None]] = set()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="remit-commit")
         self._readers: list[apsw.Connection] = []
+        self._closed = False
+        self._committing = False
         self._writer = self._connect()
         try:
             migrate(self._writer)
-        except apsw.Error as error:
-            raise StoreUnavailable(f"{path.name}: {error}") from error
+        except (apsw.Error, StoreUnavailable) as error:
+            self._writer.close()
+            raise _as_unavailable(error, path.name) from error
         # From here on a busy database is waited for in the commit thread, never on the event loop.
         self._writer.set_busy_timeout(0)
+        self._writer.set_commit_hook(lambda: not self._committing)
+        self._files = self._found()
 
     def _connect(self) -> apsw.Connection:
         try:
             connection = apsw.Connection(str(self._path))
+        except apsw.Error as error:
+            raise _as_unavailable(error, self._path.name) from error
+        try:
             connection.set_busy_timeout(LOCK_WAIT)
             connection.pragma("journal_mode", "wal")
             connection.pragma("synchronous", "full")
         except apsw.Error as error:
-            raise StoreUnavailable(f"{self._path.name}: {error}") from error
+            connection.close()
+            raise _as_unavailable(error, self._path.name) from error
         return connection
+
+    def _found(self) -> tuple[tuple[int, int] | None, ...]:
+        """Which files stand under the store's names now: database and write-ahead log, by device and inode."""
+        return tuple(_identity(Path(f"{self._path}{suffix}")) for suffix in ("", "-wal"))
 
     @asynccontextmanager
     async def unit(self, org: str) -> AsyncIterator[Unit]:
@@ -136,21 +157,35 @@ class SqliteStore:
     @asynccontextmanager
     async def view(self, org: str) -> AsyncIterator[Unit]:
         """A read-only unit over one committed state. Raises ``StoreUnavailable``."""
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
         reader = self._readers.pop() if self._readers else self._connect()
+        fit = True
         try:
             reader.pragma("query_only", 1)
             reader.execute("BEGIN")
             yield SqliteUnit(reader, org, self._clock, self._sealer)
         except apsw.Error as error:
+            fit = False
             raise StoreUnavailable(str(error)) from error
         finally:
-            with suppress(apsw.Error):
-                if reader.in_transaction:
-                    reader.execute("ROLLBACK")
-            self._readers.append(reader)
+            self._put_back(reader, fit=fit)
+
+    def _put_back(self, reader: apsw.Connection, *, fit: bool) -> None:
+        """Keep a reader for the next view; one that failed, or is one too many, is closed."""
+        with suppress(apsw.Error):
+            if reader.in_transaction:
+                reader.execute("ROLLBACK")
+            if fit and not self._closed and len(self._readers) < IDLE_READERS:
+                self._readers.append(reader)
+                return
+        with suppress(apsw.Error):
+            reader.close()
 
     async def close(self) -> None:
-        """Wait for open batches and close every connection."""
+        """Wait for units that came before, refuse those that come after, and close every connection."""
+        async with self._turn:
+            self._closed = True
         while self._commits:
             await asyncio.wait(self._commits)
         for connection in (*self._readers, self._writer):
@@ -160,10 +195,12 @@ class SqliteStore:
 
     async def _open_batch(self) -> _Batch:
         if self._batch is None:
+            if self._closed:
+                raise StoreUnavailable("the store is closed")
             try:
                 self._writer.execute("BEGIN IMMEDIATE")
             except apsw.BusyError:
-                await self._in_thread(self._begin_patiently)
+                await self._begin_in_thread()
             except apsw.Error as error:
                 raise StoreUnavailable(str(error)) from error
             self._batch = _Batch()
@@ -172,8 +209,17 @@ class SqliteStore:
             task.add_done_callback(self._commits.discard)
         return self._batch
 
+    async def _begin_in_thread(self) -> None:
+        try:
+            await self._in_thread(self._begin_patiently)
+        except asyncio.CancelledError:
+            # It may have begun all the same. With no batch to end it, it would shut out this process and every other.
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            raise
+
     def _begin_patiently(self) -> None:
-        self._writer.set_busy_timeout(LOCK_WAIT)
+        self._writer.set_busy_handler(_wait_a_little)
         try:
             self._writer.execute("BEGIN IMMEDIATE")
         except apsw.Error as error:
@@ -183,12 +229,17 @@ class SqliteStore:
 
     def _undo(self, batch: _Batch) -> None:
         """Take back one unit; if SQLite has already taken back the whole batch, fail the others too."""
-        if self._writer.in_transaction:
-            self._writer.execute("ROLLBACK TO unit")
-            self._writer.execute("RELEASE unit")
-        else:
-            batch.fail("the store rolled back by itself; nothing of this was kept")
-            self._batch = None
+        try:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK TO unit")
+                self._writer.execute("RELEASE unit")
+                return
+        except apsw.Error:
+            # A unit that can't be taken back alone is taken back with its whole batch.
+            with suppress(apsw.Error):
+                self._writer.execute("ROLLBACK")
+        batch.fail("the store rolled back by itself; nothing of this was kept")
+        self._batch = None
 
     async def _commit(self, batch: _Batch) -> None:
         async with self._turn:
@@ -197,18 +248,23 @@ class SqliteStore:
             self._batch = None
             try:
                 await self._in_thread(self._flush)
-            except apsw.Error as error:
+            except (apsw.Error, StoreUnavailable) as error:
                 batch.fail(f"the store could not be written: {error}")
             else:
                 batch.durable.set_result(None)
 
     def _flush(self) -> None:
+        self._committing = True
         try:
             self._writer.execute("COMMIT")
         except apsw.Error:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise
+        finally:
+            self._committing = False
+        if self._found() != self._files:
+            raise StoreUnavailable("its files were deleted or moved while it was open")
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
         """Run on the commit thread to its end, also when the waiting task is cancelled: the connection is in use."""
@@ -216,8 +272,28 @@ class SqliteStore:
         try:
             await asyncio.shield(future)
         except asyncio.CancelledError:
-            await asyncio.wait([future])
+            while not future.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([future])
             raise
+
+
+def _wait_a_little(asked: int) -> bool:
+    """A busy handler: sleep, and whether to ask again."""
+    time.sleep(LOCK_POLL / 1_000)
+    return asked < LOCK_WAIT // LOCK_POLL
+
+
+def _as_unavailable(error: Exception, name: str) -> StoreUnavailable:
+    return error if isinstance(error, StoreUnavailable) else StoreUnavailable(f"{name}: {error}")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 async def open_store(path: Path, clock: Clock, sealer: PayloadSealer) -> SqliteStore:

@@ -29,16 +29,22 @@ class SqliteLog:
     async def append(self, draft: EventDraft) -> int:
         """Write one event; its index. Raises ``LogUnavailable``."""
         try:
-            index = int(self._db.execute(_NEXT, (self._org,)).get)
-            commitments = {}
-            for pointer, value in draft.private.items():
-                commitment, sealed = self._sealer.commit(self._org, draft.subject, index, pointer, value)
-                commitments[pointer] = commitment
-                self._db.execute(_PRIVATE, (self._org, index, pointer, draft.subject, sealed))
-            data = leaf(draft, org=self._org, index=index, now=self._clock.now(), commitments=commitments)
-            self._db.execute(_LEAF, (self._org, index, int(draft.kind), draft.session, draft.agent, data))
+            # A savepoint, so that a unit that goes on after a refused event has taken no index for it.
+            with self._db:
+                index = self._append(draft)
         except (apsw.Error, OSError) as error:
             raise LogUnavailable(str(error)) from error
+        return index
+
+    def _append(self, draft: EventDraft) -> int:
+        index = int(self._db.execute(_NEXT, (self._org,)).get)
+        commitments = {}
+        for pointer, value in draft.private.items():
+            commitment, sealed = self._sealer.commit(self._org, draft.subject, index, pointer, value)
+            commitments[pointer] = commitment
+            self._db.execute(_PRIVATE, (self._org, index, pointer, draft.subject, sealed))
+        data = leaf(draft, org=self._org, index=index, now=self._clock.now(), commitments=commitments)
+        self._db.execute(_LEAF, (self._org, index, int(draft.kind), draft.session, draft.agent, data))
         return index
 
     async def size(self) -> int:

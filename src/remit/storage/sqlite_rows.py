@@ -27,7 +27,10 @@ class _Rows:
         self._org = org
 
     def _one(self, kind: type[T], query: str, *values: object) -> T | None:
-        found = self._db.execute(query, (self._org, *values)).get
+        try:
+            found = self._db.execute(query, (self._org, *values)).get
+        except UnicodeEncodeError:
+            return None  # text without UTF-8 bytes (an argument of a shell may be such) never was stored
         return None if found is None else loads(found, kind)
 
     def _many(self, kind: type[T], query: str, *values: object) -> tuple[T, ...]:
@@ -80,10 +83,10 @@ class SqliteNouns(_Rows):
         self._advance()
 
     async def replace(self, noun: Noun) -> None:
-        """The same noun with other members; its name stays. Raises ``NotFound``."""
+        """The same noun with other members; its name stays. Raises ``NotFound``, also for another name."""
         self._db.execute(
-            "UPDATE noun SET body = ? WHERE org = ? AND kind = ? AND id = ?",
-            (dumps(noun), self._org, type(noun).__name__, noun.id),
+            "UPDATE noun SET body = ? WHERE org = ? AND kind = ? AND id = ? AND name IS ?",
+            (dumps(noun), self._org, type(noun).__name__, noun.id, _name(noun)),
         )
         if self._db.changes() != 1:
             raise NotFound(f"there is no {type(noun).__name__.lower()} {noun.id}")

@@ -1,9 +1,12 @@
 """One key per person under which their values in the log are sealed: a file each, so that erasing is deleting one file.
 
 The keys live beside the store and not in it: a backup of the store alone can't be read for a person whose key is gone.
+No key is held in memory: one that another process destroyed, and perhaps made anew, must be gone here at once.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,26 +21,23 @@ class SubjectKeys:
     """The key files of one home. Safe with several processes: a key is linked into place whole, and never changed."""
 
     def __init__(self, folder: Path, entropy: Entropy) -> None:
-        """``folder`` is made if it is not there, for its owner only."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """``folder`` is made if it is not there, for its owner only. Raises ``StoreUnavailable``."""
+        with _told("made"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._entropy = entropy
-        self._known: dict[str, tuple[int, bytes]] = {}
 
     def existing(self, subject: str) -> bytes | None:
-        """The subject's key, or None when it was never made or is destroyed."""
+        """The subject's key, or None when it was never made or is destroyed. Raises ``StoreUnavailable``."""
         path = self._path(subject)
-        try:
-            inode = path.stat().st_ino
-            known = self._known.get(subject)
-            if known is None or known[0] != inode:
-                known = self._known[subject] = (inode, path.read_bytes())
-        except FileNotFoundError:
-            self._known.pop(subject, None)
-            return None
-        except OSError as error:
-            raise StoreUnavailable(f"the subject keys can't be read: {error.strerror}") from error
-        return known[1]
+        with _told("read"):
+            try:
+                found = path.read_bytes()
+            except FileNotFoundError:
+                return None
+        if len(found) != KEY_BYTES:
+            raise StoreUnavailable(f"the key file of {subject} is damaged", hint="Restore it from a backup.")
+        return found
 
     def key(self, subject: str) -> bytes:
         """The subject's key, made and durable if there was none. Raises ``StoreUnavailable``."""
@@ -45,30 +45,32 @@ class SubjectKeys:
         if found is not None:
             return found
         fresh = self._folder / f".{subject}.{self._entropy.bytes(8).hex()}"
-        try:
-            _write_durably(fresh, self._entropy.bytes(KEY_BYTES))
+        with _told("written"):
             try:
+                _write_durably(fresh, self._entropy.bytes(KEY_BYTES))
                 os.link(fresh, self._path(subject))
             except FileExistsError:
                 pass  # another process was first; its key is the key
             finally:
-                fresh.unlink()
+                fresh.unlink(missing_ok=True)
             _flush_folder(self._folder)
-        except OSError as error:
-            raise StoreUnavailable(f"the subject keys can't be written: {error.strerror}") from error
         made = self.existing(subject)
         if made is None:
             raise StoreUnavailable("a subject key vanished while it was made")
         return made
 
     def destroy(self, subject: str) -> bool:
-        """Delete the key; whether there was one. What was sealed under it can't be read again, in any backup."""
-        self._known.pop(subject, None)
-        try:
-            self._path(subject).unlink()
-        except FileNotFoundError:
-            return False
-        _flush_folder(self._folder)
+        """Delete the key; whether there was one. What was sealed under it can't be read again, in any backup.
+
+        Raises ``StoreUnavailable`` when it can't be deleted.
+        """
+        path = self._path(subject)
+        with _told("deleted"):
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                return False
+            _flush_folder(self._folder)
         return True
 
     def _path(self, subject: str) -> Path:
@@ -77,10 +79,20 @@ class SubjectKeys:
         return self._folder / f"{subject}.key"
 
 
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(f"the subject keys can't be {what}: {error.strerror}") from error
+
+
 def _write_durably(path: Path, data: bytes) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        os.write(handle, data)
+        rest = memoryview(data)
+        while rest:  # a disk with little room takes a part
+            rest = rest[os.write(handle, rest) :]
         os.fsync(handle)
     finally:
         os.close(handle)

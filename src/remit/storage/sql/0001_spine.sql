@@ -95,6 +95,10 @@ CREATE TABLE leaf (
 CREATE INDEX leaf_session ON leaf (org, session, idx) WHERE session IS NOT NULL;
 CREATE INDEX leaf_kind ON leaf (org, kind, idx);
 CREATE TRIGGER leaf_stays BEFORE UPDATE ON leaf BEGIN SELECT raise(ABORT, 'the log only grows'); END;
+-- INSERT OR REPLACE deletes without firing the trigger for deletion.
+CREATE TRIGGER leaf_once BEFORE INSERT ON leaf
+    WHEN EXISTS (SELECT 1 FROM leaf WHERE org = NEW.org AND idx = NEW.idx)
+    BEGIN SELECT raise(ABORT, 'the log only grows'); END;
 CREATE TRIGGER leaf_kept BEFORE DELETE ON leaf BEGIN SELECT raise(ABORT, 'the log only grows'); END;
 
 -- Committed values, sealed under a key per subject.
