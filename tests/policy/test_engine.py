@@ -195,7 +195,6 @@ def test_a_forbid_overrides_every_grant() -> None:
         {"now_ms": 10**18},
         {"now_ms": -(10**18)},
         {"now_ms": -62_135_596_800_001},
-        {"now_ms": -62_135_596_800_000},
         {"calls": 2**63},
         {"calls": -(2**63) - 1},
         {"calls": "many"},
