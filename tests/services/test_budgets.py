@@ -121,10 +121,12 @@ async def test_what_is_no_plain_amount_is_refused_before_it_is_spent(desk: Desk,
     [
         (Outcome("done", result={"content": []}), 170),
         (Outcome("unknown"), 170),
-        (Outcome("failed", error={"code": -1, "message": "no"}), 250),
+        (Outcome("failed", error={"code": -32602, "message": "no"}), 250),
+        (Outcome("failed", error="paid, then fell over", may_have_acted=True), 170),
+        (Outcome("failed", result={"content": [], "isError": True}), 170),
         (Outcome("failed", not_acted=True), 250),
     ],
-    ids=["done", "unknown", "failed", "not sent"],
+    ids=["done", "unknown", "refused", "error", "tool error", "not sent"],
 )
 async def test_only_an_outcome_that_says_not_done_gives_back(desk: Desk, outcome: Outcome, left: int) -> None:
     session = await desk.session()

@@ -62,3 +62,4 @@ class Outcome:
     result: Json = None
     error: Json = None
     not_acted: bool = False
+    may_have_acted: bool = False  # an error that came after the request was taken up: it stays spent

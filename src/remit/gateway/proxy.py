@@ -297,15 +297,19 @@ class Gateway:
     async def _protocol_error(
         self, request: wire.Request, caller: SessionCaller, decision: Decision, ready: Ready | None, reply: ErrorReply
     ) -> bytes:
-        """A JSON-RPC error says that the call was not carried out; its words are the server's, not ours."""
+        """A JSON-RPC error: only some say that the call was not carried out. Its words are the server's."""
         try:
-            words = as_json(parse(reply.raw, RESULT_LIMITS))
+            error = parse(reply.raw, RESULT_LIMITS)
+            words = as_json(error)
         except BadInput:
-            words = b"the server's error was not readable"
+            error, words = None, b"the server's error was not readable"
         if ready and ready.secrets:
             words, _ = redact_known(words, ready.secrets)
         said = f"{decision.tool} was refused by its server: {words[:2_000].decode(errors='replace')}"
-        outcome = Outcome("failed", error=words.decode(errors="replace"))
+        code = error.get("code") if isinstance(error, Mapping) else None
+        outcome = Outcome(
+            "failed", error=words.decode(errors="replace"), may_have_acted=code not in wire.REFUSED_UNREAD
+        )
         return await self._closed(request, caller, decision, outcome, ready, said)
 
     async def _closed(

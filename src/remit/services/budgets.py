@@ -16,7 +16,7 @@ from remit.core.grants import Grant, Limits
 from remit.core.ports import Unit
 from remit.core.sessions import Session
 from remit.core.times import DAY, MINUTE
-from remit.core.tools import LimitReview, ToolReview
+from remit.core.tools import COUNTED_EFFECTS, LimitReview, ToolReview
 
 CALLS: Final = "calls"
 
@@ -35,6 +35,7 @@ def amounts_of(review: ToolReview, arguments: Mapping[str, Json]) -> dict[str, i
 async def room(
     unit: Unit,
     session: Session,
+    review: ToolReview,
     taken: Mapping[str, int],
     candidates: Sequence[Sequence[Grant]],
     now: int,
@@ -44,7 +45,7 @@ async def room(
     for grants in candidates:
         full: Reason | None = None
         for grant in grants:
-            answer = await _under_grant(unit, session, grant, taken, now)
+            answer = _uncounted(grant, review, taken) or await _under_grant(unit, session, grant, taken, now)
             if not isinstance(answer, Reason):
                 held.extend(answer)
                 full = None
@@ -71,6 +72,14 @@ async def budgets(unit: Unit, session: Session, grants: Iterable[Grant], units: 
                     "unit": units.get(name, "calls" if name == CALLS else name),
                 }
     return lines
+
+
+def _uncounted(grant: Grant, review: ToolReview, taken: Mapping[str, int]) -> Reason | None:
+    """A ceiling must hold: a grant that limits amounts allows no spend or destroy call that counts none of them."""
+    limited = {name for limits in grant.limits for name in limits.amounts if name != CALLS}
+    if review.effect in COUNTED_EFFECTS and limited and not limited & taken.keys():
+        return Reason("budget.uncountable", f"the review counts nothing of {', '.join(sorted(limited))}", rule=grant.id)
+    return None
 
 
 async def _under_grant(

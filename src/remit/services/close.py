@@ -134,7 +134,7 @@ def _labels(outcome: Outcome, review: OutputReview, result: Json) -> Labels:
     """What was shown. A protocol error is upstream's text; nothing at all was shown when nothing was sent."""
     if outcome.not_acted:
         return Labels("trusted")
-    if outcome.kind != "done" or result is None:
+    if result is None:
         return UNTRUSTED
     return result_labels(review, result, parse)
 
@@ -149,7 +149,7 @@ async def _record(
             await _settle_budgets(unit, call, spent=True)
             state: CallState = "unknown"
         case "done" | "failed":
-            await _settle_budgets(unit, call, spent=outcome.kind == "done")
+            await _settle_budgets(unit, call, spent=not _not_done(outcome))
             state = outcome.kind
         case _ as unreachable:
             assert_never(unreachable)
@@ -162,6 +162,14 @@ async def _record(
         private["/error"] = outcome.error
     draft = await _draft(unit, kind, call, session, outcome=outcome.kind, codes=codes)
     return await unit.log.append(replace(draft, labels=labels, private=private))
+
+
+def _not_done(outcome: Outcome) -> bool:
+    """Whether an outcome says that nothing was done: never sent, refused as a request, or so reported by the caller.
+
+    A tool that acts and then answers an error is spent: otherwise who provokes errors has no limit.
+    """
+    return outcome.kind != "done" and outcome.result is None and not outcome.may_have_acted
 
 
 async def _settle_budgets(unit: Unit, call: Call, *, spent: bool) -> None:

@@ -167,6 +167,8 @@ def _tool(facts: Facts) -> ReviewedTool:
 
 
 def _shape(known: ReviewedTool, call: ProposedCall) -> None:
+    if recorded.overflowing(call.arguments):
+        raise _No(Reason("arguments.shape", "more values than are kept track of"))
     faults = known.shape.check(call.arguments)
     if faults:
         raise _No(*(Reason("arguments.shape", fault.text, argument=fault.pointer) for fault in faults[:5]))
@@ -244,7 +246,7 @@ async def _budget(
     taken = budgets.amounts_of(known.review, facts.call.arguments)
     if isinstance(taken, Reason):
         raise _No(taken)
-    held = await budgets.room(unit, facts.session, taken, grants, facts.now)
+    held = await budgets.room(unit, facts.session, known.review, taken, grants, facts.now)
     if isinstance(held, Reason):
         raise _No(held)
     return held
@@ -279,6 +281,9 @@ async def _use(
 ) -> Decision:
     """Decide again with the approval as a fact; if anything differs, the approval dies and the call is refused."""
     broken = await approve.broken_binding(unit, approval, wanted)
+    answerer = facts.authority.people.get(approval.answered_by or "")
+    if answerer is None or not answerer.has("approver"):
+        broken = "who said yes is no longer an approver"
     if broken is None:
         try:
             policy = _policy(facts, known, approval.answered_by)

@@ -67,6 +67,8 @@ async def rotate(deps: Deps, caller: PersonCaller, id: str, overlap: int = OVERL
     now = deps.clock.now()
     async with deps.store.unit(deps.org) as unit:
         old, subject = await _held(unit, caller, id)
+        if old.person not in (None, caller.person.id):
+            raise Forbidden("only the person whose key it is gets a new one", hint="An administrator may revoke it.")
         agent = await unit.nouns.get(Agent, old.agent) if old.agent else None
         if not old.live(now) or (agent is not None and not agent.live(now)):
             raise WrongState(f"{id} is not live, so it is not handed on", hint="Create a new key.")

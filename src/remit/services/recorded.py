@@ -18,7 +18,8 @@ from remit.guards.json_in import as_json, parse
 from remit.policy.flow import leaves
 from remit.services.authority import Authority, ReviewedTool
 
-_MAX_REFERENCES: Final = 200
+# A call with more scalars is refused: past the bound a reference would be written to unseen.
+_MAX_REFERENCES: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +160,11 @@ def references(known: ReviewedTool, arguments: Mapping[str, Json], *, only_revie
         if not only_reviewed or _general(leaf.pointer) in reviewed
     ]
     return tuple(dict.fromkeys(found))
+
+
+def overflowing(arguments: Mapping[str, Json]) -> bool:
+    """Whether a call carries more values than ``references`` looks at."""
+    return any(leaf.rest for leaf in leaves(arguments, _MAX_REFERENCES))
 
 
 def idempotency_key(known: ReviewedTool, arguments: Mapping[str, Json]) -> str | None:

@@ -97,7 +97,8 @@ async def end(deps: Deps, caller: Caller, session_id: str, reason: str) -> None:
         session = await unit.sessions.get(session_id)
         allowed = session is not None and (
             (isinstance(caller, HostCaller) and caller.agent == session.agent)
-            or (isinstance(caller, SessionCaller) and caller.session == session.id)
+            # A key's standing session is not its holder's to end: a fresh one would have forgotten everything.
+            or (isinstance(caller, SessionCaller) and caller.session == session.id and not session.standing)
         )
         if session is None or not allowed:
             raise NotFound(f"there is no session {session_id}")
@@ -170,12 +171,12 @@ async def standing_session(deps: Deps, key: Key) -> Session:
     async with deps.store.view(deps.org) as view:
         found = await view.sessions.standing(key.id)
     now = deps.clock.now()
-    if found is not None and found.live(now):
-        return found
+    if found is not None:
+        return _still(found, now)
     async with deps.store.unit(deps.org) as unit:
         again = await unit.sessions.standing(key.id)
-        if again is not None and again.live(now):
-            return again
+        if again is not None:
+            return _still(again, now)
         agent = await unit.nouns.get(Agent, key.agent or "")
         if agent is None or key.expires is None:
             raise Unauthenticated("this key belongs to no agent")
@@ -202,6 +203,13 @@ async def standing_session(deps: Deps, key: Key) -> Session:
         await unit.sessions.add(session)
         await unit.sessions.put_flow(FlowState(org=deps.org, root=new, labels=UNTRUSTED, calls=0, denials=0))
         await unit.log.append(_event(Kind.SESSION_STARTED, session, agent, UNTRUSTED, {}))
+    return session
+
+
+def _still(session: Session, now: int) -> Session:
+    """The standing session, while it lives. One that was stopped stays stopped: labels, limits and a no are final."""
+    if not session.live(now):
+        raise Unauthenticated("the standing session of this key was stopped", hint="Ask the owner for a new key.")
     return session
 
 

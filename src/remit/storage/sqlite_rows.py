@@ -130,7 +130,7 @@ class SqliteSessions(_Rows):
             "UPDATE session SET state = ?, standing = ?, body = ? WHERE org = ? AND id = ?",
             (
                 session.state,
-                int(session.standing and session.state == "active"),
+                int(session.standing),
                 dumps(session),
                 self._org,
                 session.id,

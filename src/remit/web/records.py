@@ -144,9 +144,10 @@ async def alive(job: Job) -> Answer:
 
 async def ready(job: Job) -> Answer:
     """The log can be written and policy stands."""
-    health = (await audit.status(job.deps))["health"]
-    if not isinstance(health, dict) or health.get("ok") is not True:
-        raise Unavailable(str(health.get("reason")) if isinstance(health, dict) else "")
+    async with job.deps.store.view(job.deps.org) as view:
+        authority = await job.deps.authority.current(view)
+    if authority.engine is None:
+        raise Unavailable(authority.fault)
     # Only a write tells whether the disk takes one: a unit that changes nothing succeeds on a full disk too.
     async with job.deps.store.unit(job.deps.org) as unit:
         await unit.key_use.touch(PROBE, job.deps.clock.now())
