@@ -17,7 +17,7 @@ from remit.core.errors import AlreadyAnswered, Forbidden, ScopeNotOffered, Wrong
 from remit.core.times import HOUR
 from remit.guards.documents import check_answer
 from remit.guards.hidden_text import reveal
-from remit.services import agents, approve, keys, policies, servers, sessions
+from remit.services import agents, approve, keys, people, policies, servers, sessions
 from remit.services.authenticate import as_host, as_person, authenticate
 from tests.services.desk import PAYMENT, Desk, allowed, codes, make_desk
 from tests.services.world import PAY, READ, World, tool
@@ -251,3 +251,20 @@ async def test_a_question_of_a_suspended_agent_can_be_answered_but_opens_nothing
     assert codes(await desk.pay(session)) == ["agent.not_live"]
     with pytest.raises(WrongState):
         await desk.session()
+
+
+@pytest.mark.claim("approval:never-by-an-agent")
+async def test_a_yes_dies_with_the_role_of_who_gave_it(desk: Desk) -> None:
+    carl = await desk.world.person("carl@example.test", "approver")
+    session = await desk.session()
+    await desk.answer(await desk.pay(session), by=carl)
+    await people.suspend(desk.deps, desk.world.admin, carl.person.id)
+    assert codes(await desk.pay(session)) == ["approval.void"]
+
+
+async def test_an_administrator_is_not_handed_another_person_s_key(desk: Desk) -> None:
+    carl = await desk.world.person("carl@example.test", "approver")
+    await keys.create_person_key(desk.deps, carl.person)
+    listed = [one for one in await keys.list_all(desk.deps, desk.world.admin) if one["for"] == "person"]
+    with pytest.raises(Forbidden):
+        await keys.rotate(desk.deps, desk.world.admin, str(listed[-1]["key"]))

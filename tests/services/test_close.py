@@ -14,17 +14,18 @@ from remit.audit.verify import verify
 from remit.core.calls import Outcome
 from remit.core.canonical import Json
 from remit.core.credentials import HostCaller, PersonCaller
-from remit.core.errors import CallClosed, Forbidden, InvalidDocument, LogUnavailable, NotFound
+from remit.core.errors import CallClosed, Forbidden, InvalidDocument, LogUnavailable, NotFound, Unauthenticated
 from remit.core.events import EventDraft, Kind
 from remit.core.labels import TRUSTED, UNTRUSTED, Labels
 from remit.core.people import Person
 from remit.guards.secrets import KnownSecrets
-from remit.services import agents, audit, sessions
+from remit.services import agents, audit, keys, sessions
+from remit.services.authenticate import authenticate
 from remit.services.close import close_call, settle
 from remit.services.reconcile import sweep, unknown
 from remit.settings import load
 from remit.wiring import init_home, open_remit
-from tests.services.desk import Desk, allowed, codes, done, host_of, make_desk
+from tests.services.desk import Desk, allowed, as_session_caller, codes, done, host_of, make_desk
 from tests.services.world import World
 
 pytestmark = pytest.mark.anyio
@@ -260,3 +261,18 @@ async def test_a_leaf_too_large_for_the_log_denies(desk: Desk) -> None:
                 EventDraft(kind=Kind.DENIED, actor="a", subject=desk.world.admin.person.id, codes=("x" * 70_000,))
             )
     assert len(await desk.world.leaves()) == size
+
+
+@pytest.mark.claim("session:labels-only-join")
+async def test_the_holder_of_a_session_key_can_t_end_its_one_session_to_get_a_clean_one(desk: Desk) -> None:
+    """Nor does a kill open another: what the session saw, spent and was refused stays with the key."""
+    request: dict[str, Json] = {"agent": "bookkeeper", "for": "session", "expires": "P1D"}
+    secret = str((await keys.create(desk.deps, desk.world.admin, request))["secret"])
+    standing = as_session_caller(await authenticate(desk.deps, f"Bearer {secret}"))
+    assert allowed(await desk.pay(standing, 100))
+    with pytest.raises(NotFound):
+        await sessions.end(desk.deps, standing, standing.session, "")
+    assert as_session_caller(await authenticate(desk.deps, f"Bearer {secret}")).session == standing.session
+    await sessions.kill(desk.deps, desk.world.admin, standing.session, "leak")
+    with pytest.raises(Unauthenticated):
+        await authenticate(desk.deps, f"Bearer {secret}")
