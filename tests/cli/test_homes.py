@@ -4,7 +4,6 @@ import os
 import shutil
 import stat
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -52,23 +51,6 @@ def test_the_home_is_named_by_option_environment_or_folder(run: Run, home: Path,
     assert process("status", "--quiet", cwd=tmp_path).returncode == 3
     home.rename(tmp_path / ".remit")
     assert process("status", "--quiet", cwd=tmp_path).returncode == 0
-
-
-def test_a_home_of_another_user_is_unavailable() -> None:
-    """As root the program runs as nobody; else the home is shut to its owner."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        home = Path(folder) / "home"
-        assert process("--home", str(home), "init").returncode == 0
-        if os.geteuid() == 0:
-            ended = process("--home", str(home), "status", program=AS_NOBODY)
-        else:
-            home.chmod(0)
-            ended = process("--home", str(home), "status")
-            home.chmod(0o700)
-    assert ended.returncode == 6, ended.stderr
-    assert "chmod 700" in ended.stderr
-    assert ended.stdout == ""
 
 
 @pytest.mark.claim("cli:person-key-is-private")

@@ -1,7 +1,6 @@
 """The contract of a store, its rows: the registry, sessions, calls, counters, approvals, secrets."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -206,22 +205,6 @@ class RowsContract:
             assert await view.sessions.live(ident("agt", 2), None) == (child,)
             assert await view.sessions.live(None, ident("key", 2)) == (other,)
             assert await view.sessions.live(ident("agt", 2), ident("key", 2)) == ()
-
-    async def test_a_key_has_one_standing_session_until_that_one_ends(self, store: Store) -> None:
-        first, second = session(1, standing=True), session(2, standing=True)
-        async with store.unit("main") as unit:
-            await unit.sessions.add(first)
-            assert await unit.sessions.standing(first.key) == first
-        with pytest.raises(Unavailable):
-            async with store.unit("main") as unit:
-                await unit.sessions.add(second)
-        async with store.unit("main") as unit:
-            await unit.sessions.replace(replace(first, state="killed"))
-            assert await unit.sessions.standing(first.key) is None
-            await unit.sessions.add(second)
-        async with store.view("main") as view:
-            assert await view.sessions.standing(first.key) == second
-            assert (await view.sessions.get(first.id)) == replace(first, state="killed")
 
     async def test_a_root_has_one_flow_state_and_the_last_one_written_counts(self, store: Store) -> None:
         secret = Labels("untrusted", frozenset({"finance", "salaries"}))
