@@ -1,6 +1,7 @@
 """The contract of a store, its rows: the registry, sessions, calls, counters, approvals, secrets."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -205,6 +206,23 @@ class RowsContract:
             assert await view.sessions.live(ident("agt", 2), None) == (child,)
             assert await view.sessions.live(None, ident("key", 2)) == (other,)
             assert await view.sessions.live(ident("agt", 2), ident("key", 2)) == ()
+
+    async def test_a_key_has_one_standing_session_for_good(self, store: Store) -> None:
+        first, second = session(1, standing=True), session(2, standing=True)
+        async with store.unit("main") as unit:
+            await unit.sessions.add(first)
+            assert await unit.sessions.standing(first.key) == first
+        ended = replace(first, state="killed")
+        async with store.unit("main") as unit:
+            await unit.sessions.replace(ended)
+        # Not even when it has ended: what it has seen, no later one may be without.
+        with pytest.raises(Unavailable):
+            await done(store, lambda unit: unit.sessions.add(second))
+        await done(store, lambda unit: unit.sessions.add(replace(second, key=ident("key", 2))))
+        async with store.view("main") as view:
+            assert await view.sessions.standing(first.key) == ended
+            assert await view.sessions.get(first.id) == ended
+            assert await view.sessions.get(second.id) == replace(second, key=ident("key", 2))
 
     async def test_a_root_has_one_flow_state_and_the_last_one_written_counts(self, store: Store) -> None:
         secret = Labels("untrusted", frozenset({"finance", "salaries"}))

@@ -1,5 +1,6 @@
 """Real kill -9, really full disks, files that are taken away or spoilt: no acknowledged record is lost."""
 
+import contextlib
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from remit.audit import tree
 from remit.core.ports import Store
 from remit.guards.json_in import parse
-from tests.storage.children import child, write_on_a_full_disk
+from tests.storage.children import append, child, write_on_a_full_disk, write_without_end
 from tests.storage.contract_units import leaves, root
 from tests.storage.home import opened
 from tests.storage.nouns import event
@@ -39,6 +40,37 @@ async def check(store: Store, acknowledged: Acknowledged, before: tree.Frontier 
             assert await view.secrets.get(names[index]) == str(index).encode()
             assert len(await view.log.private(index)) == 1
     return old.extend(tree.leaf_hash(entry.leaf) for entry in entries[before.size :])[0]
+
+
+@pytest.mark.claim("log:no-lost-record")
+@pytest.mark.claim("log:append-only")
+@pytest.mark.parametrize(("writers", "kills"), [(1, KILLS), (2, KILLS // 2), (3, KILLS // 4)])
+async def test_no_acknowledged_unit_is_lost_and_none_is_there_in_part_after_kill_9(
+    tmp_path: Path, writers: int, kills: int
+) -> None:
+    acknowledged: Acknowledged = []
+    known = EMPTY
+    for turn in range(kills):
+        heard: Acknowledged = []
+        with contextlib.ExitStack() as stack:
+            running = [
+                stack.enter_context(child(write_without_end, tmp_path, (1, 8, 3)[(turn + number) % 3]))
+                for number in range(writers)
+            ]
+            for number, one in enumerate(running):
+                # After so many acknowledgements, which is at any point of what is then under way.
+                heard += [one.hear() for _ in range((7 * turn + 3 * number) % 12 + 1)]
+                one.kill()
+                heard += one.hear_all()
+        acknowledged += heard
+        assert len(dict(acknowledged)) == len(acknowledged), "an acknowledged index was given again"
+        store = await opened(tmp_path)
+        known = await check(store, heard, known)
+        await store.close()
+    store = await opened(tmp_path)
+    await check(store, acknowledged)
+    assert await append(store, "afterwards") == known.size
+    await store.close()
 
 
 @pytest.mark.claim("log:no-lost-record")

@@ -26,7 +26,7 @@ from typing import Final
 
 import apsw
 
-from remit.core.errors import StoreUnavailable
+from remit.core.errors import InternalError, StoreUnavailable
 from remit.core.ports import (
     Approvals,
     Calls,
@@ -100,6 +100,7 @@ class SqliteStore:
         self._path = path
         self._clock = clock
         self._sealer = sealer
+        self._loop = asyncio.get_running_loop()
         self._turn = asyncio.Lock()
         self._batch: _Batch | None = None
         self._commits: set[asyncio.Task[None]] = set()
@@ -124,8 +125,8 @@ class SqliteStore:
         except apsw.Error as error:
             raise _as_unavailable(error, self._path.name) from error
         try:
-            connection.set_busy_timeout(LOCK_WAIT)
-            connection.pragma("journal_mode", "wal")
+            connection.set_busy_handler(_wait_a_little)
+            _keep_a_write_ahead_log(connection)
             connection.pragma("synchronous", "full")
         except apsw.Error as error:
             connection.close()
@@ -139,6 +140,7 @@ class SqliteStore:
     @asynccontextmanager
     async def unit(self, org: str) -> AsyncIterator[Unit]:
         """A read-write unit, durable when left normally. Raises ``StoreUnavailable``."""
+        self._check_loop()
         async with self._turn:
             batch = await self._open_batch()
             try:
@@ -157,6 +159,7 @@ class SqliteStore:
     @asynccontextmanager
     async def view(self, org: str) -> AsyncIterator[Unit]:
         """A read-only unit over one committed state. Raises ``StoreUnavailable``."""
+        self._check_loop()
         if self._closed:
             raise StoreUnavailable("the store is closed")
         reader = self._readers.pop() if self._readers else self._connect()
@@ -170,6 +173,11 @@ class SqliteStore:
             raise StoreUnavailable(str(error)) from error
         finally:
             self._put_back(reader, fit=fit)
+
+    def _check_loop(self) -> None:
+        # Two loops would be two threads on one transaction, each waiting for locks that only the other can pass on.
+        if asyncio.get_running_loop() is not self._loop:
+            raise InternalError("a store serves the event loop that it was opened in; open another")
 
     def _put_back(self, reader: apsw.Connection, *, fit: bool) -> None:
         """Keep a reader for the next view; one that failed, or is one too many, is closed."""
@@ -282,6 +290,19 @@ def _wait_a_little(asked: int) -> bool:
     """A busy handler: sleep, and whether to ask again."""
     time.sleep(LOCK_POLL / 1_000)
     return asked < LOCK_WAIT // LOCK_POLL
+
+
+def _keep_a_write_ahead_log(connection: apsw.Connection) -> None:
+    """Turn it on. Of processes that start at once on a new file, SQLite answers some with busy and never waits."""
+    asked = 0
+    while True:
+        try:
+            connection.pragma("journal_mode", "wal")
+            return
+        except apsw.BusyError:
+            if not _wait_a_little(asked):
+                raise
+            asked += 1
 
 
 def _as_unavailable(error: Exception, name: str) -> StoreUnavailable:
