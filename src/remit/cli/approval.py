@@ -1,9 +1,11 @@
 """The commands of the noun ``approval``: a person answers what an agent may not answer for itself.
 
-What is shown is exactly what is hashed, whole, with hidden characters made visible. The person is who holds the local
+What is shown is exactly what is hashed, whole, with hidden characters made visible; beside it, looked up and marked as
+such, who the ids are and what the tool does, because nobody answers for an id. The person is who holds the local
 person key; ``--as`` only chooses among keys that lie in the home, and is no proof of anything.
 """
 
+from collections.abc import Awaitable
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
@@ -12,7 +14,8 @@ from typer import Argument, Option
 from remit.cli.commands import Invocation, command, group
 from remit.cli.connection import as_person
 from remit.cli.output import Column
-from remit.sdk.client import Document
+from remit.core.errors import RemitError
+from remit.sdk.client import Document, RemitClient
 
 app = group("approval", "Questions to a person about one exact call.")
 
@@ -55,14 +58,17 @@ async def list_approvals(job: Invocation, state: Annotated[State | None, Option(
     """List questions, oldest first."""
     async with as_person(job) as client:
         found = await client.approvals(state.value if state else None)
-    job.out.table(found, _COLUMNS, "No questions.")
+        names = {} if job.out.json else {agent["id"]: agent["name"] for agent in await client.listing("agents")}
+    agent = Column("agent", lambda item: names.get(item["agent"], item["agent"]))
+    columns = [agent if column.title == "agent" else column for column in _COLUMNS]
+    job.out.table(found, columns, "No questions.")
 
 
 @command(app, "show", example="remit approval show apr_…")
 async def show(job: Invocation, approval: ApprovalArgument) -> None:
     """Show one question whole: what is shown is what would be done."""
     async with as_person(job) as client:
-        _show(job, await client.approval(approval))
+        await _show(job, client, await client.approval(approval))
 
 
 @command(app, "approve", example="remit approval approve apr_…")
@@ -93,9 +99,46 @@ async def _answer(  # what was typed, handed on
     person: str | None,
 ) -> None:
     async with as_person(job, person) as client:
-        _show(job, await client.answer(approval, word, scope.value if scope else None, note))
+        await _show(job, client, await client.answer(approval, word, scope.value if scope else None, note))
 
 
-def _show(job: Invocation, found: Document) -> None:
-    # The parsed arguments are shown; `shown` says the same in one string for other screens.
-    job.out.document(found, [(name, value) for name, value in found.items() if name != "shown"])
+async def _show(job: Invocation, client: RemitClient, found: Document) -> None:
+    if job.out.json:
+        job.out.document(found)
+        return
+    lines: list[tuple[str, object]] = []
+    for name, value in found.items():
+        match name:
+            case "agent" | "answered_by":
+                lines.append((name, await _member(client, str(value))))
+            case "chain":
+                lines.append((name, " > ".join([await _member(client, one) for one in value])))
+            case "shown":
+                # Arguments are drawn in ASCII, in which no letter passes for another; this is how they read.
+                lines.append(("they read", value if not str(value).isascii() else None))
+            case _:
+                lines.append((name, value))
+        lines += await _beside(client, name, value)
+    job.out.document(found, lines)
+
+
+async def _beside(client: RemitClient, name: str, value: object) -> list[tuple[str, object]]:
+    """What else Remit knows of one member of a question."""
+    if name == "agent" and (agent := await _looked_up(client.get("agents", str(value)))):
+        return [("its owner", agent["owner"]), ("its purpose", agent["purpose"])]
+    if name == "tool" and (tool := await _looked_up(client.tool(str(value)))):
+        return [("its effect", tool.get("effect"))]
+    return []
+
+
+async def _member(client: RemitClient, name: str) -> str:
+    noun: Literal["people", "agents"] = "people" if name.startswith("per_") else "agents"
+    one = await _looked_up(client.get(noun, name))
+    return f"{one.get('email') or one.get('name')} ({name})" if one else name
+
+
+async def _looked_up(asked: Awaitable[Document]) -> Document | None:
+    try:
+        return await asked
+    except RemitError:
+        return None

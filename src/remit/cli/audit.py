@@ -18,7 +18,7 @@ from remit.audit.verify import Unusable
 from remit.audit.verify import verify as verify_lines
 from remit.cli.commands import NO, YES, Invocation, command, fallback, group
 from remit.cli.connection import as_person
-from remit.cli.output import Column
+from remit.cli.output import Column, unwritable
 from remit.core.errors import BadInput, InvalidDocument, NotFound
 from remit.core.events import Kind
 from remit.core.times import to_text
@@ -108,8 +108,13 @@ async def export(
     del form  # the only one so far
     async with as_person(job) as client:
         if output is None:
-            await _write_export(client, sys.stdout.buffer, private=private)
-            sys.stdout.buffer.flush()
+            try:
+                await _write_export(client, sys.stdout.buffer, private=private)
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise unwritable(error) from error
             return
         try:
             with output.open("xb") as file:

@@ -7,7 +7,6 @@ turns what it raises into words on stderr and a status from ``remit.problems``. 
 
 import asyncio
 import inspect
-import os
 import sys
 import traceback
 from collections.abc import Callable, Coroutine
@@ -18,7 +17,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
-from remit.cli.output import Output
+from remit.cli.output import Output, leave_stdout
 from remit.core.errors import InternalError, RemitError
 from remit.problems import exit_code
 from remit.settings import home_from_environment
@@ -127,8 +126,7 @@ def execute(job: Invocation, work: Callable[[], Coroutine[Any, Any, int | None]]
         job.out.problem(error)
         return exit_code(error)
     except BrokenPipeError:
-        # Whoever read us has enough. Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_stdout()  # whoever read us has enough
         return NO
     except KeyboardInterrupt:
         return _INTERRUPTED

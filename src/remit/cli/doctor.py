@@ -28,6 +28,9 @@ async def look_over(job: Invocation) -> list[Document]:
             checks += await _inside(client)
     except RemitError as error:
         return [*checks, _failed("store", error)]
+    except Exception as error:  # noqa: BLE001  # a home too broken to be opened is a finding, and no fault of ours
+        found = f"can't be opened: {type(error).__name__}: {error}"
+        return [*checks, _check("store", ok=False, found=found, fix=f"Restore {job.home} from your copy of it.")]
     url = await live_url(job.home)
     return [*checks, _check("server", ok=True, found=f"serves at {url}" if url else "not running")]
 

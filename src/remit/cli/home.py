@@ -19,7 +19,7 @@ from remit.cli.doctor import look_over
 from remit.cli.files import read_text
 from remit.cli.output import Column, json_text
 from remit.core.canonical import Json
-from remit.core.errors import InvalidDocument, RemitError
+from remit.core.errors import BadInput, InvalidDocument, RemitError
 from remit.guards.documents import schema as schema_of
 from remit.guards.json_in import parse
 
@@ -78,10 +78,12 @@ async def up(
         job.out.raw(json_text(facts, None))
         job.out.note(f"Remit serves {facts['url']}, MCP at {facts['mcp']}. Ctrl-C ends it.")
 
+    address = chosen.host if host is None else host
     with _ended_by_signal(listening):
-        await wiring.serve(
-            job.home, chosen, chosen.host if host is None else host, chosen.port if port is None else port, announce
-        )
+        try:
+            await wiring.serve(job.home, chosen, address, chosen.port if port is None else port, announce)
+        except UnicodeError as error:  # what Python makes of a name that no resolver could be asked for
+            raise BadInput(f"--host {address!r} is no address", hint="Such as 127.0.0.1, or a name.") from error
 
 
 async def status(job: Invocation) -> int:

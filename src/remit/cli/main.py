@@ -6,8 +6,10 @@ touches the store. What a command prints, and how it ends, is said in ``output.p
 
 import contextlib
 import io
+import os
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Annotated, Final
 
 import structlog
@@ -17,6 +19,8 @@ from typer import Option
 from remit.cli import agent, approval, audit, grant, home, key, person, policy, server, session, tool
 from remit.cli.commands import HomeOption, Invocation, JsonOption, PlainOption, QuietOption
 from remit.cli.output import Output
+from remit.core.errors import Malformed
+from remit.problems import exit_code
 
 _ABOUT: Final = """Give every AI agent an identity, an owner and a remit; decide every tool call; prove it afterwards.
 
@@ -70,9 +74,29 @@ def options(  # the options that all commands share
 
 def main() -> None:
     """Run the command line."""
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that can't show a character gets its escape, and the command its answer out.
             with contextlib.suppress(io.UnsupportedOperation):
                 stream.reconfigure(errors="backslashreplace")
+    for place, argument in enumerate(sys.argv[1:], 1):
+        # Bytes that are no text in this locale: no name, address or argument of Remit's has such.
+        if not argument.isprintable() and any("\ud800" <= char <= "\udfff" for char in argument):
+            error = Malformed(
+                f"argument {place} is not text in this locale", hint="Type it in UTF-8, or set LC_ALL=C.UTF-8."
+            )
+            Output().problem(error)
+            sys.exit(exit_code(error))
     app(prog_name="remit")
+
+
+def _open_streams() -> None:
+    """A stream that whoever started us had closed leads nowhere, as in other programs, and is no fault of ours."""
+    nowhere = Path(os.devnull)
+    if sys.stdin is None:
+        sys.stdin = nowhere.open(encoding="utf-8")
+    if sys.stdout is None:
+        sys.stdout = nowhere.open("w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = nowhere.open("w", encoding="utf-8")

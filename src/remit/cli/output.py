@@ -9,11 +9,15 @@ Rules:
 - JSON is written in ASCII, so that no such character stands raw in it either, and it reads back as exactly what it was.
 """
 
+import contextlib
+import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, TextIO
 
 from rich.console import Console
@@ -21,13 +25,15 @@ from rich.table import Table
 from rich.text import Text
 
 from remit.core.canonical import number_text
-from remit.core.errors import InternalError, RemitError
+from remit.core.errors import InternalError, RemitError, Unavailable
 from remit.guards.hidden_text import reveal
 from remit.sdk.client import Document
 
 Cell = Callable[[Document], object]
 
 _PIPE_WIDTH: Final = 240
+# A table squeezed into less loses whole cells; a terminal that is narrower wraps the lines itself.
+_LEAST_WIDTH: Final = 80
 
 
 def visible(text: str, *, lines: bool = False) -> str:
@@ -112,7 +118,7 @@ class Output:
         for name, item in shown:
             if item is not None:
                 table.add_row(Text(visible(str(name))), Text(_lines(item)))
-        self._console(sys.stdout).print(table)
+        self._print(table)
 
     def table(self, items: Iterable[Document], columns: Sequence[Column], empty: str) -> None:
         """A list: as one page in JSON, or as a table; ``empty`` is noted on stderr where there is nothing to show."""
@@ -128,7 +134,7 @@ class Output:
             table.add_column(Text(column.title), overflow="fold")
         for item in found:
             table.add_row(*(Text(column.text(item)) for column in columns))
-        self._console(sys.stdout).print(table)
+        self._print(table)
 
     def each(self, items: Sequence[Document], columns: Sequence[Column], empty: str) -> None:
         """What a file of one or more documents came to: one document for one, a page or table for more."""
@@ -147,32 +153,63 @@ class Output:
 
     def raw(self, text: str) -> None:
         """Text that is known to be safe, with a line end."""
-        sys.stdout.write(text if text.endswith("\n") else text + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(text if text.endswith("\n") else text + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise unwritable(error) from error
 
     def note(self, text: str) -> None:
         """Something to know beside the answer; ``--quiet`` leaves it out."""
         if not self.quiet:
-            sys.stderr.write(visible(text, lines=True) + "\n")
+            _say(visible(text, lines=True))
 
     def problem(self, error: RemitError) -> None:
         """What went wrong and what to do next, on stderr; with ``--json`` as one line of JSON."""
         if self.json:
             facts: Document = {"code": error.code, "title": error.title, "detail": error.detail, "hint": error.hint}
-            sys.stderr.write(json_text(facts | {"event": error.event}, None) + "\n")
+            _say(json_text(facts | {"event": error.event}, None))
             return
         number = f", event {error.event}" if error.event is not None else ""
         if isinstance(error, InternalError) and error.event is None:
             number = ", no event"
         text = f"remit: {error.detail} [{error.code}{number}]\n  next: {error.hint}"
-        sys.stderr.write(visible(text, lines=True) + "\n")
+        _say(visible(text, lines=True))
 
-    def _console(self, stream: TextIO) -> Console:
-        width = None if stream.isatty() else _PIPE_WIDTH
-        console = Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
-        if not self.color or console.no_color:
-            return Console(file=stream, width=width, markup=False, emoji=False, highlight=False, color_system=None)
-        return console
+    def _print(self, table: Table) -> None:
+        drawn = io.StringIO()
+        self._console(drawn).print(table)
+        self.raw("\n".join(line.rstrip() for line in drawn.getvalue().splitlines()))
+
+    def _console(self, into: TextIO) -> Console:
+        terminal = True if sys.stdout.isatty() else None  # None: as the environment says, such as FORCE_COLOR
+        width = max(_LEAST_WIDTH, Console(file=sys.stdout).width) if terminal else _PIPE_WIDTH
+        form = partial(
+            Console, file=into, width=width, force_terminal=terminal, markup=False, emoji=False, highlight=False
+        )
+        console = form()
+        return console if self.color and not console.no_color else form(color_system=None)
+
+
+def leave_stdout() -> None:
+    """Lead what is still buffered nowhere: Python would fail on it once more when it closes stdout."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def unwritable(error: OSError) -> Unavailable:
+    """Stdout takes no more. The command itself may well have been done by then."""
+    leave_stdout()
+    hint = "What was asked for may be done all the same: look before you repeat it."
+    return Unavailable(f"stdout can't be written: {error.strerror}", hint=hint)
+
+
+def _say(text: str) -> None:
+    # Where stderr takes nothing there is nobody left to tell; the exit status still says it.
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
 
 
 def _lines(value: Any) -> str:

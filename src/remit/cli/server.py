@@ -13,11 +13,13 @@ from typing import Annotated, Final
 
 from typer import Argument, Option
 
+from remit.cli.applying import apply_all
 from remit.cli.commands import Invocation, command, group
 from remit.cli.connection import as_person
+from remit.cli.files import read_documents
 from remit.cli.output import Column
 from remit.core.canonical import Json
-from remit.core.errors import BadInput, InvalidDocument
+from remit.core.errors import BadInput, InvalidDocument, Unavailable
 from remit.guards.documents import check_document
 from remit.sdk.client import Document
 
@@ -48,7 +50,9 @@ ServerArgument = Annotated[str, Argument(metavar="NAME", help="The server's name
 @command(app, "add", example="remit server add time --stdio -- mcp-server-time --local-timezone UTC")
 async def add(  # each is one option of the command line
     job: Invocation,
-    name: Annotated[str, Argument(metavar="NAME", help="The first part of every reference to its tools.")],
+    name: Annotated[
+        str | None, Argument(metavar="NAME", help="The first part of every reference to its tools.")
+    ] = None,
     command_line: Annotated[
         list[str] | None, Argument(metavar="CMD", help="With --stdio: the program and its arguments, after --.")
     ] = None,
@@ -61,8 +65,19 @@ async def add(  # each is one option of the command line
     ] = None,
     shared: Annotated[bool, Option("--shared", help="Sessions may share a connection.")] = False,
     operator: Annotated[str | None, Option(help="Who runs it, and so sees every argument.")] = None,
+    file: Annotated[
+        Path | None, Option("--file", "-f", help="A file of kind Server, in place of NAME and its options.")
+    ] = None,
 ) -> None:
     """Add an upstream server. Nothing is contacted until its first sync."""
+    if file is not None:
+        if name or command_line or url or env or secret or operator or stdio or caller or shared:
+            hint = "Write it all in the file; its credentials come after, by `remit server secret`."
+            raise InvalidDocument("--file stands alone", hint=hint)
+        await _add_file(job, file)
+        return
+    if name is None:
+        raise InvalidDocument("NAME is missing", hint="See `remit server add --help`.")
     document = _document(name, command_line or [], url, env or [], stdio=stdio, caller=caller, shared=shared)
     if operator is not None:
         document["operator"] = operator
@@ -90,7 +105,10 @@ async def list_servers(job: Invocation) -> None:
 async def sync(job: Invocation, name: ServerArgument) -> None:
     """List the server's tools now, and say what is new, changed or gone."""
     async with as_person(job) as client:
-        answer = await client.sync_server(name)
+        try:
+            answer = await client.sync_server(name)
+        except Unavailable as error:
+            raise type(error)(f"server {name}: {error.detail}", hint=error.hint, event=error.event) from error
     if job.out.json:
         job.out.document(answer)
         return
@@ -142,6 +160,14 @@ async def secret(
     [value] = _secrets_in([place])
     async with as_person(job) as client:
         job.out.document(await client.store_secret(name, where, key, value))
+
+
+async def _add_file(job: Invocation, file: Path) -> None:
+    documents = read_documents(file, "Server")
+    async with as_person(job) as client:
+        made = await apply_all(job, documents, lambda document: client.create("servers", document.value))
+    job.out.each(made, _COLUMNS, "No server was added.")
+    job.out.note("Next: `remit server sync NAME` lists its tools; they are quarantined until reviewed.")
 
 
 def _document(  # the members of a Server file

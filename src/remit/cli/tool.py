@@ -147,6 +147,7 @@ def _review_path(folder: Path, review: Mapping[str, Any]) -> Path:
 def _yaml(value: Document) -> str:
     writer = YAML(typ="safe", pure=True)
     writer.default_flow_style = False
+    writer.width = 4096  # a fingerprint stays on the line of its name
     writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # declared as if it were only a flag
     out = io.StringIO()
     writer.dump(value, out)
