@@ -7,39 +7,15 @@ from pathlib import Path
 import anyio
 import pytest
 
-from remit.audit import tree
-from remit.core.ports import Store
-from remit.guards.json_in import parse
+from tests.storage.checks import EMPTY, Acknowledged, check
 from tests.storage.children import append, child, write_on_a_full_disk, write_without_end
-from tests.storage.contract_units import leaves, root
+from tests.storage.contract_units import leaves
 from tests.storage.home import opened
 from tests.storage.nouns import event
 
 pytestmark = pytest.mark.anyio
 
 KILLS = 40
-EMPTY = tree.Frontier()
-Acknowledged = list[tuple[int, str]]
-
-
-async def check(store: Store, acknowledged: Acknowledged, before: tree.Frontier = EMPTY) -> tree.Frontier:
-    """Acknowledged units are there, units are there whole or not at all, the old tree is a prefix; the tree now."""
-    entries = await leaves(store)
-    assert await root(store)
-    old = EMPTY.extend(tree.leaf_hash(entry.leaf) for entry in entries[: before.size])[0]
-    assert old == before
-    names = {}
-    for entry in entries:
-        body = parse(entry.leaf)
-        assert isinstance(body, dict)
-        names[entry.index] = str(body["call"])
-    assert [(index, names.get(index)) for index, _ in acknowledged] == acknowledged
-    async with store.view("main") as view:
-        assert await view.counters.taken("scope", "eur", 0) == (0, len(entries))
-        for index in range(before.size, len(entries)):
-            assert await view.secrets.get(names[index]) == str(index).encode()
-            assert len(await view.log.private(index)) == 1
-    return old.extend(tree.leaf_hash(entry.leaf) for entry in entries[before.size :])[0]
 
 
 @pytest.mark.claim("log:no-lost-record")

@@ -26,6 +26,7 @@ class SubjectKeys:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._entropy = entropy
+        self._flushed: set[str] = set()
 
     def existing(self, subject: str) -> bytes | None:
         """The subject's key, or None when it was never made or is destroyed. Raises ``StoreUnavailable``."""
@@ -41,9 +42,15 @@ class SubjectKeys:
 
     def key(self, subject: str) -> bytes:
         """The subject's key, made and durable if there was none. Raises ``StoreUnavailable``."""
-        found = self.existing(subject)
-        if found is not None:
-            return found
+        found = self.existing(subject) or self._make(subject)
+        if subject not in self._flushed:
+            # Also for a key that is there already: who made it may not have come as far as this.
+            with _told("written"):
+                _flush_folder(self._folder)
+            self._flushed.add(subject)
+        return found
+
+    def _make(self, subject: str) -> bytes:
         fresh = self._folder / f".{subject}.{self._entropy.bytes(8).hex()}"
         with _told("written"):
             try:
@@ -53,7 +60,6 @@ class SubjectKeys:
                 pass  # another process was first; its key is the key
             finally:
                 fresh.unlink(missing_ok=True)
-            _flush_folder(self._folder)
         made = self.existing(subject)
         if made is None:
             raise StoreUnavailable("a subject key vanished while it was made")
@@ -65,6 +71,7 @@ class SubjectKeys:
         Raises ``StoreUnavailable`` when it can't be deleted.
         """
         path = self._path(subject)
+        self._flushed.discard(subject)
         with _told("deleted"):
             try:
                 path.unlink()
