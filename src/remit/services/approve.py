@@ -4,6 +4,9 @@ An approval is used once, by one conditional update in the unit of work that wri
 would no longer be decided the same way, when anything it is bound to has changed, or when the session has since written
 to a record that the call refers to. A no is a veto: the same question is not asked again in that session.
 
+What the question shows, and a note, are kept in the log alone, sealed for their person: erasing that person reaches
+them, and what can't be shown any more can't be approved.
+
 Four eyes: the agent's owner may not answer for their own agent while another active approver exists.
 """
 
@@ -12,10 +15,10 @@ from typing import Final
 
 from remit.core.agents import Agent
 from remit.core.approvals import Approval, ApprovalState
-from remit.core.canonical import Json, canonical
+from remit.core.canonical import Json, canonical, digest
 from remit.core.credentials import PersonCaller
 from remit.core.decisions import Reason
-from remit.core.errors import AlreadyAnswered, Forbidden, InvalidDocument, NotFound, ScopeNotOffered
+from remit.core.errors import AlreadyAnswered, Forbidden, InvalidDocument, NotFound, ScopeNotOffered, WrongState
 from remit.core.events import EventDraft, Kind
 from remit.core.people import Person
 from remit.core.ports import Unit
@@ -28,6 +31,8 @@ from remit.services.deps import Deps
 MAX_SHOWN: Final = 16_384
 LIFE: Final = HOUR
 MAX_NOTE: Final = 2_000
+# Stands in the row for arguments that the log keeps, and in what is read for arguments that were erased.
+_SEALED: Final = b"null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,11 @@ class Approved:
     approval: Approval
 
 
+_BOUND: Final = (
+    *("chain", "session", "root", "credential", "tool", "fingerprint", "server", "server_fingerprint"),
+    "arguments_hash",
+)
+
 Standing = Unanswered | Waiting | Vetoed | Approved
 
 
@@ -78,14 +88,30 @@ async def standing(unit: Unit, session: str, tool: str, arguments_hash: str, now
 
 async def broken_binding(unit: Unit, approval: Approval, wanted: Approval) -> str | None:
     """What no longer is as it was when the person answered, in words; None when all is."""
-    for name in ("chain", "session", "root", "credential", "tool", "fingerprint", "server", "server_fingerprint"):
+    for name in _BOUND:
         if getattr(approval, name) != getattr(wanted, name):
             return f"the {name.replace('_', ' ')} changed"
-    if approval.arguments != wanted.arguments:
-        return "the arguments changed"
     if await unit.calls.wrote_since(approval.root, approval.references, approval.asked_event):
         return "a record that it refers to was written to since"
     return None
+
+
+async def being_written(unit: Unit, wanted: Approval) -> bool:
+    """Whether a call of this root is under way that may write to a record of the question: it would be shown in vain.
+
+    Errs on the side of yes where a later write to the record has ended while an earlier call has not.
+    """
+    under_way = [
+        call.intent
+        for call in await unit.calls.unfinished()
+        if call.state == "open" and call.root == wanted.root and call.intent is not None
+    ]
+    return bool(under_way) and await unit.calls.wrote_since(wanted.root, wanted.references, min(under_way) - 1)
+
+
+async def put(unit: Unit, approval: Approval) -> None:
+    """Keep a new question; its arguments are in the event that asks it."""
+    await unit.approvals.add(replace(approval, arguments=_SEALED))
 
 
 async def void(unit: Unit, approval: Approval, why: str) -> int:
@@ -103,7 +129,10 @@ async def use(unit: Unit, approval: Approval) -> bool:
 
 
 async def answer(deps: Deps, caller: PersonCaller, approval_id: str, request: Json) -> Approval:
-    """A person's yes or no. Raises ``Forbidden``, ``AlreadyAnswered``, ``ScopeNotOffered``, ``NotFound``."""
+    """A person's yes or no.
+
+    Raises ``Forbidden``, ``AlreadyAnswered``, ``ScopeNotOffered``, ``NotFound``, ``WrongState`` for what was erased.
+    """
     wish = _wish(request)
     now = deps.clock.now()
     async with deps.store.unit(deps.org) as unit:
@@ -117,10 +146,11 @@ async def answer(deps: Deps, caller: PersonCaller, approval_id: str, request: Js
         if wish.scope is not None and wish.scope != ("once" if approval.kind == "call" else "session"):
             raise ScopeNotOffered(f"an approval of a {approval.kind} is not for {wish.scope!r}")
         yes = wish.answer == "approve"
+        shown = await _opened(deps, unit, approval)
+        if yes and shown.arguments == _SEALED:
+            raise WrongState("what it asks about was erased, so nobody can approve it", hint="It can be denied.")
         new: ApprovalState = "approved" if yes else "denied"
-        answered = replace(
-            approval, state=new, answered_by=caller.person.id, answered_at=now, expires_at=now + LIFE, note=wish.note
-        )
+        answered = replace(approval, state=new, answered_by=caller.person.id, answered_at=now, expires_at=now + LIFE)
         if not await unit.approvals.move(answered, "pending"):
             raise AlreadyAnswered
         kind = Kind.APPROVED if yes else Kind.APPROVAL_DENIED
@@ -128,7 +158,7 @@ async def answer(deps: Deps, caller: PersonCaller, approval_id: str, request: Js
         # A note is the answering person's own words, and goes when they are erased.
         note = replace(draft, subject=caller.person.id, private={"/note": wish.note})
         await unit.log.append(note if wish.note else draft)
-    return answered
+    return replace(answered, arguments=shown.arguments, note=wish.note)
 
 
 async def show(deps: Deps, caller: PersonCaller, approval_id: str) -> Approval:
@@ -137,7 +167,7 @@ async def show(deps: Deps, caller: PersonCaller, approval_id: str) -> Approval:
         approval = await view.approvals.get(approval_id)
         if approval is None or not await _may_see(view, caller, approval):
             raise NotFound(f"there is no approval {approval_id}")
-    return approval
+        return await _opened(deps, view, approval)
 
 
 async def listing(
@@ -147,8 +177,20 @@ async def listing(
     now = deps.clock.now()
     async with deps.store.view(deps.org) as view:
         found = await view.approvals.list(state, limit, after)
-        seen = [item for item in found if await _may_see(view, caller, item)]
-    return tuple(item for item in seen if state is None or item.state_at(now) == state)
+        wanted = [item for item in found if state is None or item.state_at(now) == state]
+        return tuple([await _opened(deps, view, item) for item in wanted if await _may_see(view, caller, item)])
+
+
+async def _opened(deps: Deps, view: Unit, approval: Approval) -> Approval:
+    """The question with its arguments, as the log keeps them; without them once they are erased.
+
+    INVARIANT: what is shown is what was hashed, or nothing is.
+    """
+    for item in await view.log.private(approval.asked_event):
+        opened = deps.sealer.reveal(item, deps.org) if item.pointer == "/arguments" else None
+        if opened is not None and digest(opened[1]) == approval.arguments_hash:
+            return replace(approval, arguments=opened[1])
+    return approval
 
 
 def document(approval: Approval, now: int) -> dict[str, Json]:
@@ -162,9 +204,9 @@ def document(approval: Approval, now: int) -> dict[str, Json]:
         "session": approval.session,
         "tool": approval.tool,
         "fingerprint": approval.fingerprint,
-        "arguments": parse(approval.arguments),
+        "arguments": None if approval.arguments == _SEALED else parse(approval.arguments),
         "arguments_hash": approval.arguments_hash,
-        "shown": reveal(approval.arguments.decode()),
+        "shown": "[erased]" if approval.arguments == _SEALED else reveal(approval.arguments.decode()),
         "authority_version": approval.authority_version,
         "asked_at": to_text(approval.asked_at),
         "expires_at": to_text(approval.expires_at),

@@ -25,6 +25,7 @@ from remit.services.deps import Deps, require
 # Leaves hashed in one unit of work: a long one would hold up every decision.
 STEP: Final = 4_096
 MAX_PAGE: Final = 1_000
+_MOST_ERASURES: Final = 1 << 31
 # What we committed to ourselves was checked on its way in; a result may be larger than a request.
 _OWN: Final = JsonLimits(max_bytes=1 << 30, max_depth=128)
 
@@ -83,7 +84,11 @@ async def find(
 
 
 async def show(deps: Deps, caller: PersonCaller, index: int) -> Json:
-    """One event; with its private values for auditors and for the owner of the agent it is about."""
+    """One event, for auditors and the owner of the agent it is about; with the private values that are theirs to read.
+
+    An auditor reads every value. An owner reads those that are kept for themselves: what an agent does for another
+    person is that person's.
+    """
     async with deps.store.view(deps.org) as view:
         found = await view.log.read(index, index + 1)
         if not found:
@@ -91,9 +96,11 @@ async def show(deps: Deps, caller: PersonCaller, index: int) -> Json:
         event = parse(found[0].leaf)
         if not isinstance(event, dict):
             raise NotFound(f"there is no event {index}")
-        if not caller.person.has("auditor", "administrator") and event.get("agent") not in await _owned(view, caller):
+        wide = caller.person.has("auditor", "administrator")
+        if not wide and event.get("agent") not in await _owned(view, caller):
             raise NotFound(f"there is no event {index}")
-        payload = _payload(deps, await view.log.private(index))
+        sealed = await view.log.private(index)
+        payload = _payload(deps, [item for item in sealed if wide or item.subject == caller.person.id])
     return {**event, "payload": payload} if payload else event
 
 
@@ -144,13 +151,31 @@ async def erase(deps: Deps, caller: PersonCaller, subject: str) -> int:
         person = await unit.nouns.get(Person, subject) or await unit.nouns.named(Person, subject)
         if person is None:
             raise NotFound(f"there is no person {subject}")
+        # The value is sealed under the key that is to go: while it can be read, the erasure is not finished.
         event = await unit.log.append(
-            EventDraft(kind=Kind.ERASED, actor=caller.person.id, subject=caller.person.id, about=person.id)
+            EventDraft(
+                kind=Kind.ERASED,
+                actor=caller.person.id,
+                subject=person.id,
+                about=person.id,
+                private={"/erased": False},
+            )
         )
     # After the event is on disk: a key destroyed without a record could not be told from one that was lost.
-    if not deps.sealer.forget(deps.org, person.id):
-        raise NotFound("there is nothing sealed for this person")
+    deps.sealer.forget(deps.org, person.id)
     return event
+
+
+async def finish_erasures(deps: Deps) -> int:
+    """Destroy the keys of erasures that were recorded and then cut short, by a crash; how many there were."""
+    finished = 0
+    async with deps.store.view(deps.org) as view:
+        erased = await view.log.find(after=-1, limit=_MOST_ERASURES, kinds=[Kind.ERASED], session=None, agent=None)
+        probes = [item for entry in erased for item in await view.log.private(entry.index)]
+    for probe in probes:
+        if deps.sealer.reveal(probe, deps.org) is not None:
+            finished += deps.sealer.forget(deps.org, probe.subject)
+    return finished
 
 
 def as_line(value: Json) -> bytes:

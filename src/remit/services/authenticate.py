@@ -9,10 +9,10 @@ from typing import Final, TypeAlias, assert_never
 
 from remit.core.credentials import Caller, HostCaller, Key, PersonCaller, SessionCaller
 from remit.core.errors import Forbidden, Unauthenticated
-from remit.core.events import EventDraft, Kind
 from remit.core.people import Person
 from remit.core.times import MINUTE
 from remit.services.deps import Deps
+from remit.services.misuse import misused
 from remit.services.sessions import standing_session
 from remit.tokens import apikeys
 
@@ -73,39 +73,23 @@ async def as_person(deps: Deps, caller: Caller) -> PersonCaller:
     """The caller, if it is a person. An agent's credential never is."""
     if isinstance(caller, PersonCaller):
         return caller
-    raise await _misused(deps, caller, "this is for a signed-in person, not for an agent's credential")
+    raise await misused(deps, caller, Forbidden("this is for a signed-in person, not for an agent's credential"))
 
 
 async def as_host(deps: Deps, caller: Caller) -> HostCaller:
     """The caller, if it holds a host key."""
     if isinstance(caller, HostCaller):
         return caller
-    raise await _misused(deps, caller, "this needs a host key; a session token can't start, name or change a session")
+    raise await misused(
+        deps, caller, Forbidden("this needs a host key; a session token can't start, name or change a session")
+    )
 
 
 async def as_session(deps: Deps, caller: Caller) -> SessionCaller:
     """The caller, if it may call tools."""
     if isinstance(caller, SessionCaller):
         return caller
-    raise await _misused(deps, caller, "this needs a session token; other credentials do not call tools")
-
-
-async def _misused(deps: Deps, caller: Caller, why: str) -> Forbidden:
-    """The refusal of a good credential in the wrong place, with its event: that is what a stolen one looks like."""
-    actor = caller.person.id if isinstance(caller, PersonCaller) else caller.agent
-    async with deps.store.unit(deps.org) as unit:
-        event = await unit.log.append(
-            EventDraft(
-                kind=Kind.CREDENTIAL_REFUSED,
-                actor=actor,
-                subject=actor,
-                agent=None if isinstance(caller, PersonCaller) else caller.agent,
-                session=caller.session if isinstance(caller, SessionCaller) else None,
-                codes=("credential.misused",),
-                about=caller.key,
-            )
-        )
-    return Forbidden(why, event=event)
+    raise await misused(deps, caller, Forbidden("this needs a session token; other credentials do not call tools"))
 
 
 async def _caller(deps: Deps, key: Key, person: Person | None) -> Caller:

@@ -8,10 +8,12 @@ revocation that was committed anywhere is seen by the next decision everywhere.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import structlog
+
 from remit.core.agents import Agent
 from remit.core.canonical import Json, canonical, digest
 from remit.core.credentials import Key
-from remit.core.errors import InvalidDocument, InvalidPolicy
+from remit.core.errors import BadInput, InvalidPolicy
 from remit.core.grants import Grant
 from remit.core.people import Person
 from remit.core.policies import PolicyRevision
@@ -22,6 +24,8 @@ from remit.guards.json_in import parse
 from remit.guards.shape import ArgumentShape
 from remit.policy.engine import Engine
 from remit.policy.terms import PolicySource, ToolFacts
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +66,8 @@ class Authority:
 
         INVARIANT: also one that is revoked or expired. Otherwise taking a person's last grant away would free them.
         """
-        return tuple(member for member in chain if member not in self.people or member in self.grants)
+        members = dict.fromkeys(chain)  # an agent that works under itself is bounded, and debited, once
+        return tuple(member for member in members if member not in self.people or member in self.grants)
 
     def reached(self, chain: Sequence[str], known: ReviewedTool, now: int) -> bool:
         """Whether every bounded member of the chain holds a grant for the tool; an empty chain reaches nothing."""
@@ -81,7 +86,10 @@ class Authority:
         )
 
     def version(self, chain: tuple[str, ...]) -> str:
-        """``authority_version``: the chain's grants, the reviews and fingerprints they reach, the members' state."""
+        """``authority_version``: the chain's grants, the reviews and fingerprints they reach, the members' state.
+
+        INVARIANT: with ``policy_version`` it moves with every registry change that can change a decision of the chain.
+        """
         known = self._versions.get(chain)
         if known is None:
             known = self._versions[chain] = digest(canonical(self._facts(chain)))
@@ -89,20 +97,28 @@ class Authority:
 
     def _facts(self, chain: tuple[str, ...]) -> Json:
         grants = [grant for member in chain for grant in self.grants.get(member, ())]
-        reached = [
-            [known.tool.ref, known.tool.pinned, known.tool.review]
+        reached: list[Json] = [
+            [known.tool.ref, known.tool.pinned, known.tool.review, known.tool.state, *_server_facts(known.server)]
             for _, known in sorted(self.tools.items())
             if any(grant.reaches(known.tool) for grant in grants)
         ]
         return {
-            "members": [[member, self._member_state(member)] for member in chain],
+            "members": [[member, *self._member_facts(member)] for member in chain],
             "grants": [[grant.id, grant.state, grant.expires] for grant in grants],
             "tools": reached,
         }
 
-    def _member_state(self, member: str) -> str:
+    def _member_facts(self, member: str) -> list[Json]:
+        """What liveness and policy read of an agent (and its owner) or a person."""
         agent, person = self.agents.get(member), self.people.get(member)
-        return agent.state if agent else person.state if person else "unknown"
+        if agent is not None:
+            owner = self.people.get(agent.owner or "")
+            return [agent.state, agent.expires, agent.owner, agent.name, agent.mode, owner.state if owner else None]
+        return [person.state, list(person.roles)] if person else ["unknown"]
+
+
+def _server_facts(server: Server) -> tuple[Json, ...]:
+    return server.state, server.quarantined, server.pinned
 
 
 class AuthorityCache:
@@ -155,32 +171,32 @@ async def policy_sources(unit: Unit) -> tuple[PolicySource, ...]:
 
 
 async def _reviewed_tools(unit: Unit, servers: Mapping[str, Server]) -> dict[str, ReviewedTool]:
-    """Every tool that has a pin and a review. One whose pinned bytes no longer compile is left out: it is not there."""
+    """Every tool that has a pin and a review.
+
+    One that can't be read or compiled (any more) is left out: it is not there, and stops nobody else.
+    """
     reviews = {review.id: review for review in await unit.nouns.all(ToolReview)}
     found: dict[str, ReviewedTool] = {}
     for tool in await unit.nouns.all(Tool):
         if tool.pinned is None or tool.review is None:
             continue
         definition = await unit.nouns.get(Definition, definition_id(tool.ref, tool.pinned))
-        if definition is None:
+        review, server = reviews.get(tool.review), servers.get(tool.server)
+        if definition is None or review is None or server is None:
             continue
-        body = definition.body.encode()
-        document = parse(body)
-        schema = document.get("inputSchema") if isinstance(document, Mapping) else None
         try:
-            shape = ArgumentShape.compile(schema)
-        except InvalidDocument:
-            continue
-        review = reviews[tool.review]
-        found[tool.ref] = ReviewedTool(
-            tool=tool,
-            server=servers[tool.server],
-            body=body,
-            review=review,
-            shape=shape,
-            facts=ToolFacts.of(tool, review, schema),
-        )
+            found[tool.ref] = _reviewed(tool, server, definition.body.encode(), review)
+        except BadInput as error:
+            log.warning("tool.unreadable", tool=tool.ref, cause=type(error).__name__)
     return found
+
+
+def _reviewed(tool: Tool, server: Server, body: bytes, review: ToolReview) -> ReviewedTool:
+    """Compiled. Raises ``BadInput`` for a definition or row that nobody can read."""
+    document = parse(body)
+    schema = document.get("inputSchema") if isinstance(document, Mapping) else None
+    shape, facts = ArgumentShape.compile(schema), ToolFacts.of(tool, review, schema)
+    return ReviewedTool(tool=tool, server=server, body=body, review=review, shape=shape, facts=facts)
 
 
 def _compile(

@@ -45,7 +45,8 @@ async def room(
     for grants in candidates:
         full: Reason | None = None
         for grant in grants:
-            answer = _uncounted(grant, review, taken) or await _under_grant(unit, session, grant, taken, now)
+            names = {name for limits in grant.limits for name in limits.amounts}
+            answer = _uncounted(names, review, taken, grant.id) or await _under_grant(unit, session, grant, taken, now)
             if not isinstance(answer, Reason):
                 held.extend(answer)
                 full = None
@@ -53,7 +54,7 @@ async def room(
             full = full or answer
         if full is not None:
             return full
-    plan = await _under_plan(unit, session, taken)
+    plan = await _under_plan(unit, session, review, taken)
     return plan if isinstance(plan, Reason) else (*held, *plan)
 
 
@@ -74,11 +75,11 @@ async def budgets(unit: Unit, session: Session, grants: Iterable[Grant], units: 
     return lines
 
 
-def _uncounted(grant: Grant, review: ToolReview, taken: Mapping[str, int]) -> Reason | None:
-    """A ceiling must hold: a grant that limits amounts allows no spend or destroy call that counts none of them."""
-    limited = {name for limits in grant.limits for name in limits.amounts if name != CALLS}
+def _uncounted(names: Iterable[str], review: ToolReview, taken: Mapping[str, int], rule: str) -> Reason | None:
+    """A ceiling must hold: a grant or plan that limits amounts allows no spend or destroy call that counts none."""
+    limited = set(names) - {CALLS}
     if review.effect in COUNTED_EFFECTS and limited and not limited & taken.keys():
-        return Reason("budget.uncountable", f"the review counts nothing of {', '.join(sorted(limited))}", rule=grant.id)
+        return Reason("budget.uncountable", f"the review counts nothing of {', '.join(sorted(limited))}", rule=rule)
     return None
 
 
@@ -100,10 +101,15 @@ async def _under_grant(
     return held
 
 
-async def _under_plan(unit: Unit, session: Session, taken: Mapping[str, int]) -> list[Reservation] | Reason:
+async def _under_plan(
+    unit: Unit, session: Session, review: ToolReview, taken: Mapping[str, int]
+) -> list[Reservation] | Reason:
     held: list[Reservation] = []
     if session.plan is None:
         return held
+    uncounted = _uncounted({name for name, _ in session.plan.limits}, review, taken, "plan")
+    if uncounted is not None:
+        return uncounted
     scope = f"{session.root}/plan"
     for name, amount in taken.items():
         ceilings = [limit for limited, limit in session.plan.limits if limited == name]

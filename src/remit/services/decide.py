@@ -28,11 +28,12 @@ from remit.core.calls import ProposedCall, Reservation
 from remit.core.canonical import canonical, digest
 from remit.core.credentials import SessionCaller
 from remit.core.decisions import Allow, Ask, Decision, Deny, Reason
-from remit.core.errors import InvalidDocument, RemitError, Unavailable
+from remit.core.errors import CallIdReused, InternalError, InvalidDocument
 from remit.core.events import EventDraft, Kind
 from remit.core.grants import Grant
 from remit.core.ids import is_call_id
 from remit.core.ports import Unit
+from remit.core.sessions import Session
 from remit.core.times import MINUTE, SECOND
 from remit.policy.encoding import Unencodable
 from remit.policy.terms import PolicyContext, Principal
@@ -71,21 +72,19 @@ async def open_call(
 ) -> Decision:
     """Decide one call. An Allow carries a committed intent; whoever gets it forwards at most once and then closes it.
 
-    Raises ``CallIdReused``, and ``InvalidDocument`` for a call id that can't be one; every other trouble is a Deny.
+    Raises ``CallIdReused``, and ``BadInput`` for a call that can't be written down; every other trouble is a Deny.
     """
     if not is_call_id(call.call_id):
         raise InvalidDocument("call_id is 1 to 64 letters, digits, dots, hyphens and underscores", pointer="/call_id")
+    canonical([call.tool, call.arguments])
     try:
         async with deps.store.unit(deps.org) as unit:
             return await _decide(deps, unit, caller, call, forwarder)
-    except Unavailable as error:
-        log.exception("decision.unavailable", cause=error.detail)
-        return recorded.bare(caller, call, Reason("log.unavailable"), None, deps.clock.now())
-    except RemitError:
+    except CallIdReused:
         raise
-    except Exception:
+    except Exception as error:
         # The one broad handler on this path: a gate that meets the unexpected closes, and leaves a trace.
-        log.exception("decision.failed", session=caller.session)
+        log.exception("decision.failed", session=caller.session, cause=type(error).__name__)
         return await _failed(deps, caller, call)
 
 
@@ -109,11 +108,14 @@ async def _decide(deps: Deps, unit: Unit, caller: SessionCaller, call: ProposedC
     )
     if before is not None:
         recorded.check_same_call(before, facts)
-        if before.state != "asked" and session.live(now):
-            return recorded.replayed(before)
     try:
-        _live(facts)  # (1), (2)
+        _live(facts, await _above(unit, session))  # (1), (2)
+        if before is not None and before.state == "denied":
+            return recorded.replayed(before)
         known = _tool(facts)  # (2)
+        # A yes is given again only while all that it stood on still lives.
+        if before is not None and before.state != "asked":
+            return recorded.replayed(before)
         _shape(known, call)  # (3)
         policy = _policy(facts, known, None)  # (4), (5)
         held = await _budget(unit, facts, known, policy.grants)  # (6)
@@ -127,7 +129,18 @@ async def _decide(deps: Deps, unit: Unit, caller: SessionCaller, call: ProposedC
 # Steps 1 and 2.
 
 
-def _live(facts: Facts) -> None:
+async def _above(unit: Unit, session: Session) -> tuple[Session, ...]:
+    """The sessions that this one was started under, nearest first."""
+    found: list[Session] = []
+    while session.parent is not None:
+        parent = await unit.sessions.get(session.parent)
+        if parent is None:
+            raise InternalError(f"session {session.id} stands under one that is not there")
+        found.append(session := parent)
+    return tuple(found)
+
+
+def _live(facts: Facts, above: Sequence[Session]) -> None:
     """Everything that a call stands on must be live at this moment, on the whole chain."""
     authority, session, now = facts.authority, facts.session, facts.now
     for member in session.chain:
@@ -142,11 +155,12 @@ def _live(facts: Facts) -> None:
         owner = authority.people.get(agent.owner or "")
         if owner is None or owner.state != "active":
             raise _No(Reason("owner.not_live"))
-    key = authority.keys.get(session.key)
-    if key is None or not key.live(now):
-        raise _No(Reason("credential.revoked"))
-    if not session.live(now):
-        raise _No(Reason("session.not_live"))
+    for one in (session, *above):
+        key = authority.keys.get(one.key)
+        if key is None or not key.live(now):
+            raise _No(Reason("credential.revoked"))
+        if not one.live(now):
+            raise _No(Reason("session.not_live"))
 
 
 def _tool(facts: Facts) -> ReviewedTool:
@@ -266,11 +280,13 @@ async def _with_person(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool
         case approve.Vetoed():
             raise _No(Reason("approval.denied"))
         case approve.Waiting(approval):
-            return await _ask(unit, facts, approval, approval.asked_event)
+            return await _ask(unit, facts, replace(approval, arguments=facts.arguments), approval.asked_event)
         case approve.Unanswered():
+            if await approve.being_written(unit, wanted):
+                raise _No(Reason("approval.void", "a write to a record that it refers to has no outcome yet"))
             event = await unit.log.append(recorded.draft(facts, Kind.ASKED, ("approval.needed",), about=wanted.id))
             approval = replace(wanted, asked_event=event)
-            await unit.approvals.add(approval)
+            await approve.put(unit, approval)
             return await _ask(unit, facts, approval, event)
         case approve.Approved(approval):
             return await _use(unit, facts, known, approval, wanted, forwarder)
@@ -316,7 +332,7 @@ def _question(deps: Deps, facts: Facts, known: ReviewedTool) -> Approval:
         server_fingerprint=known.server.pinned,
         arguments=facts.arguments,
         arguments_hash=digest(facts.arguments),
-        references=recorded.references(known, facts.call.arguments, only_reviewed=True),
+        references=recorded.shown_references(facts, known),
         policy_version=facts.authority.policy_version,
         authority_version=facts.authority.version(session.chain),
         asked_at=facts.now,
@@ -349,7 +365,7 @@ async def _intent(
         await unit.counters.reserve(item)
     intent = await unit.log.append(recorded.draft(facts, Kind.INTENT, (), about=approval))
     if known.review.effect in _WRITING:
-        await unit.calls.touch(facts.session.root, intent, recorded.references(known, facts.call.arguments))
+        await unit.calls.touch(facts.session.root, intent, recorded.touched_references(facts, known))
     decision = recorded.decision(facts, Allow(intent), intent, facts.now + FORWARD_WITHIN)
     decision = replace(decision, idempotency_key=recorded.idempotency_key(known, facts.call.arguments))
     await unit.sessions.put_flow(replace(facts.flow, calls=facts.flow.calls + 1))
@@ -380,12 +396,13 @@ async def _deny(unit: Unit, facts: Facts, reasons: tuple[Reason, ...]) -> Decisi
 
 
 async def _failed(deps: Deps, caller: SessionCaller, call: ProposedCall) -> Decision:
-    """A Deny for our own fault, with an event if the log still takes one."""
+    """A Deny for our own fault or the store's, with an event if the log still takes one."""
     now = deps.clock.now()
     try:
         async with deps.store.unit(deps.org) as unit:
             return await _bare_denial(unit, caller, call, Reason("internal.error"), now)
-    except Unavailable:
+    except Exception as error:
+        log.exception("decision.unrecorded", session=caller.session, cause=type(error).__name__)
         return recorded.bare(caller, call, Reason("log.unavailable"), None, now)
 
 

@@ -1,4 +1,7 @@
-"""Intents without an outcome: found at start and while running, marked unknown, listed until a person settles them.
+"""What was cut short: found at start and while running, and brought to an end.
+
+Intents without an outcome are marked unknown and listed until a person settles them; an erasure that was recorded but
+not carried out is carried out.
 
 A forwarding process that died can't report any more. Each process holds a lock under its instance name for as long as
 it lives, so ``alive`` can tell; a caller that forwards by itself has until its deadline.
@@ -9,12 +12,14 @@ from collections.abc import Callable
 from remit.core.calls import Call
 from remit.core.credentials import PersonCaller
 from remit.core.errors import WrongState
+from remit.services.audit import finish_erasures
 from remit.services.close import give_up
 from remit.services.deps import Deps, require
 
 
 async def sweep(deps: Deps, alive: Callable[[str], bool]) -> tuple[Call, ...]:
-    """Mark as unknown every open call that nobody will report on; all unknown calls are returned."""
+    """Mark as unknown every open call that nobody will report on, finish erasures; all unknown calls are returned."""
+    await finish_erasures(deps)
     now = deps.clock.now()
     async with deps.store.view(deps.org) as view:
         waiting = await view.calls.unfinished()

@@ -1,13 +1,14 @@
 """How a decision is written down: its facts, its event, its answer, and the same answer given again."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Final
 
 from remit.core.calls import Call, CallState, ProposedCall, Reservation
 from remit.core.canonical import Json, canonical, digest
 from remit.core.credentials import SessionCaller
-from remit.core.decisions import REASONS, Allow, Ask, Decision, Deny, Reason, Verdict
+from remit.core.decisions import REASONS, Allow, Decision, Deny, Reason, Verdict
 from remit.core.errors import CallIdReused
 from remit.core.events import EventDraft, Kind
 from remit.core.labels import UNTRUSTED
@@ -18,7 +19,7 @@ from remit.guards.json_in import as_json, parse
 from remit.policy.flow import leaves
 from remit.services.authority import Authority, ReviewedTool
 
-# A call with more scalars is refused: past the bound a reference would be written to unseen.
+# A call with more values is refused: past the bound a reference would be written to unseen.
 _MAX_REFERENCES: Final = 5_000
 
 
@@ -97,7 +98,10 @@ async def remember(
     held: tuple[Reservation, ...] = (),
     approval: str | None = None,
 ) -> None:
-    """Keep the answer under its call id, so that the same question gets the same answer and no second intent."""
+    """Keep the answer under its call id, so that the same question gets the same answer and no second intent.
+
+    Without the question's arguments: an Ask is put anew and never replayed, and a row here can't be erased.
+    """
     await unit.calls.put(
         Call(
             org=facts.session.org,
@@ -108,7 +112,7 @@ async def remember(
             fingerprint=answer.fingerprint,
             arguments_hash=answer.arguments_hash,
             state=state,
-            answer=as_json(answer.document()),
+            answer=as_json(replace(answer, approval=None).document()),
             intent=intent,
             instance=instance,
             deadline=deadline,
@@ -150,20 +154,41 @@ def first_flow(session: Session) -> FlowState:
     return FlowState(org=session.org, root=session.root, labels=UNTRUSTED, calls=0, denials=0)
 
 
-def references(known: ReviewedTool, arguments: Mapping[str, Json], *, only_reviewed: bool = False) -> tuple[str, ...]:
-    """The records a call may touch, as ``<server id>:<value>``: its reviewed references, or every scalar it carries."""
+def shown_references(facts: Facts, known: ReviewedTool) -> tuple[str, ...]:
+    """The records that a question is about: the values of the arguments reviewed as references."""
     reviewed = {pointer for pointer, review in known.review.arguments.items() if review.role == "reference"}
-    found = [
-        f"{known.server.id}:{leaf.value}"
-        for leaf in leaves(arguments, _MAX_REFERENCES)
-        if leaf.value is not None and not isinstance(leaf.value, bool)
-        if not only_reviewed or _general(leaf.pointer) in reviewed
+    named = [
+        leaf.value
+        for leaf in leaves(facts.call.arguments, _MAX_REFERENCES)
+        if leaf.pointer in reviewed or leaf.general in reviewed
     ]
-    return tuple(dict.fromkeys(found))
+    return _references(facts, known, named)
+
+
+def touched_references(facts: Facts, known: ReviewedTool) -> tuple[str, ...]:
+    """The records that a call may write to: every value it carries, and every member name, which may be an id too."""
+    named: list[Json] = []
+    for leaf in leaves(facts.call.arguments, _MAX_REFERENCES):
+        named += [leaf.value, *(_member(step) for step in leaf.pointer.split("/")[1:])]
+    return _references(facts, known, named)
+
+
+def _references(facts: Facts, known: ReviewedTool, values: Sequence[Json]) -> tuple[str, ...]:
+    """Values as the store compares them: one spelling for a number, and hashed, since rows can't be erased."""
+    texts = [value if isinstance(value, str) else canonical(value).decode() for value in values if _names(value)]
+    return tuple(digest(f"{facts.session.root}\0{known.server.id}\0{text}".encode()) for text in dict.fromkeys(texts))
+
+
+def _member(step: str) -> str:
+    return "*" if step == "~*" else step.replace("~1", "/").replace("~0", "~")
+
+
+def _names(value: Json) -> bool:
+    return isinstance(value, (str, int, Decimal)) and not isinstance(value, bool)
 
 
 def overflowing(arguments: Mapping[str, Json]) -> bool:
-    """Whether a call carries more values than ``references`` looks at."""
+    """Whether a call carries more values than are looked at for references."""
     return any(leaf.rest for leaf in leaves(arguments, _MAX_REFERENCES))
 
 
@@ -194,14 +219,12 @@ def bare(caller: SessionCaller, call: ProposedCall, reason: Reason, event: int |
 
 
 def _verdict(document: Mapping[str, Json]) -> Verdict:
+    """An Allow or a Deny; an Ask is never given again as it was."""
     if document["decision"] == "allow":
         return Allow(_whole(document["intent"]) or 0)
     listed = document["reasons"]
     reasons = tuple(_reason(item) for item in listed if isinstance(item, Mapping)) if isinstance(listed, list) else ()
-    if document["decision"] == "deny":
-        return Deny(reasons)
-    approval = document["approval"]
-    return Ask(str(approval["approval"]) if isinstance(approval, Mapping) else "", reasons)
+    return Deny(reasons)
 
 
 def _reason(document: Mapping[str, Json]) -> Reason:
@@ -209,10 +232,6 @@ def _reason(document: Mapping[str, Json]) -> Reason:
     words = REASONS[code].text
     detail = text[len(words) + 2 :] if text != words else ""
     return Reason(code, detail, rule=_text(document.get("rule")), argument=_text(document.get("argument")))
-
-
-def _general(pointer: str) -> str:
-    return "/".join("*" if part.isdecimal() else part for part in pointer.split("/"))
 
 
 def _text(value: Json) -> str | None:

@@ -19,10 +19,11 @@ from remit.core.ids import split_ref
 from remit.core.labels import TRUSTED, UNTRUSTED, Labels
 from remit.core.people import Person
 from remit.core.ports import Unit
-from remit.core.sessions import FlowState, Plan, Segment, Session
+from remit.core.sessions import FlowState, Plan, Session
 from remit.core.times import DAY, HOUR, MINUTE, duration, to_text
 from remit.guards.documents import check_document
 from remit.services.deps import Deps
+from remit.services.misuse import misused
 from remit.services.subjects import owner_of, subject_of
 from remit.tokens.jwt import SessionClaims
 
@@ -56,14 +57,18 @@ async def start(deps: Deps, host: HostCaller, request: Mapping[str, Json]) -> St
     """Start a session for the host key's own agent. Raises ``InvalidDocument``, ``Forbidden``, ``WrongState``."""
     check_document("SessionRequest", request)
     now = deps.clock.now()
-    async with deps.store.unit(deps.org) as unit:
-        agent = await _own_agent(unit, host, str(request["agent"]), now)
-        principal = await _principal(unit, agent, request.get("principal"))
-        parent = await _parent(unit, request.get("parent"), agent, principal, now)
-        session = _session(deps, host.key, agent, principal, parent, request, now)
-        labels = await _first_labels(unit, session, parent)
-        await unit.sessions.add(session)
-        await unit.log.append(_event(Kind.SESSION_STARTED, session, agent, labels, request))
+    try:
+        async with deps.store.unit(deps.org) as unit:
+            agent = await _own_agent(unit, host, str(request["agent"]), now)
+            principal = await _principal(unit, agent, request.get("principal"))
+            parent = await _parent(unit, request.get("parent"), agent, principal, now)
+            session = _session(deps, host.key, agent, principal, parent, request, now)
+            labels = await _first_labels(unit, session, parent)
+            await unit.sessions.add(session)
+            await unit.log.append(_event(Kind.SESSION_STARTED, session, agent, labels, request))
+    except Forbidden as refusal:
+        await misused(deps, host, refusal)
+        raise
     token, expires = _token(deps, session, now)
     return Started(session=session, token=token, token_expires=expires, labels=labels)
 
@@ -71,10 +76,12 @@ async def start(deps: Deps, host: HostCaller, request: Mapping[str, Json]) -> St
 async def renew(deps: Deps, host: HostCaller, session_id: str) -> tuple[str, int]:
     """A fresh token for a live session that this host key's agent runs; token and its expiry."""
     now = deps.clock.now()
+    async with deps.store.view(deps.org) as view:
+        found = await view.sessions.get(session_id)
+    if found is None or found.agent != host.agent or found.standing:
+        raise await misused(deps, host, NotFound(f"there is no session {session_id}"))
     async with deps.store.unit(deps.org) as unit:
-        session = await unit.sessions.get(session_id)
-        if session is None or session.agent != host.agent or session.standing:
-            raise NotFound(f"there is no session {session_id}")
+        session = await unit.sessions.get(session_id) or found
         if not session.live(now):
             raise WrongState("this session has ended or expired", hint="Start a new session.")
         await _own_agent(unit, host, session.agent, now)
@@ -93,15 +100,16 @@ async def renew(deps: Deps, host: HostCaller, session_id: str) -> tuple[str, int
 
 async def end(deps: Deps, caller: Caller, session_id: str, reason: str) -> None:
     """End a session and its children: its tokens die. By its host, or from within."""
+    async with deps.store.view(deps.org) as view:
+        session = await view.sessions.get(session_id)
+    allowed = session is not None and (
+        (isinstance(caller, HostCaller) and caller.agent == session.agent)
+        # A key's standing session is not its holder's to end: a fresh one would have forgotten everything.
+        or (isinstance(caller, SessionCaller) and caller.session == session.id and not session.standing)
+    )
+    if session is None or not allowed:
+        raise await misused(deps, caller, NotFound(f"there is no session {session_id}"))
     async with deps.store.unit(deps.org) as unit:
-        session = await unit.sessions.get(session_id)
-        allowed = session is not None and (
-            (isinstance(caller, HostCaller) and caller.agent == session.agent)
-            # A key's standing session is not its holder's to end: a fresh one would have forgotten everything.
-            or (isinstance(caller, SessionCaller) and caller.session == session.id and not session.standing)
-        )
-        if session is None or not allowed:
-            raise NotFound(f"there is no session {session_id}")
         await stop_tree(unit, session, actor=session.agent, kind=Kind.SESSION_ENDED, reason=reason)
 
 
@@ -119,12 +127,11 @@ async def kill(deps: Deps, caller: PersonCaller, session_id: str, reason: str) -
 
 async def stop_tree(unit: Unit, session: Session, *, actor: str, kind: Kind, reason: str) -> dict[str, Json]:
     """Stop a session and every session below it; void what waits for a person. Counts, and the last event."""
-    below = {session.id}
     family = await unit.sessions.of_root(session.root)
-    # Parents are older than their children, and ids sort by time: one pass finds the whole tree.
-    for other in family:
-        if other.parent in below:
-            below.add(other.id)
+    below = {session.id}
+    # Until nothing is added: ids sort by time, but within one millisecond a child's may come before its parent's.
+    while more := {other.id for other in family if other.parent in below} - below:
+        below |= more
     event = -1
     stopped = [other for other in family if other.id in below and other.state == "active"]
     for other in stopped:
@@ -277,7 +284,7 @@ def _session(
         principal=principal.id if principal else None,
         chain=(*before, agent.id),
         key=key,
-        task=_segments(request.get("task")),
+        task=(),  # the log alone keeps the task's text, sealed for its person: a row here can't be erased
         plan=_narrower(_plan(request.get("plan")), parent.plan if parent else None),
         context="attested" if request.get("context") == "attested" else "unattested",
         state="active",
@@ -295,16 +302,6 @@ async def _first_labels(unit: Unit, session: Session, parent: Session | None) ->
     joined = replace(flow, labels=flow.labels.join(own))
     await unit.sessions.put_flow(joined)
     return joined.labels
-
-
-def _segments(task: Json) -> tuple[Segment, ...]:
-    if not isinstance(task, Sequence) or isinstance(task, str):
-        return ()
-    return tuple(
-        Segment(str(part["text"]), "principal" if part["source"] == "principal" else "quoted")
-        for part in task
-        if isinstance(part, Mapping)
-    )
 
 
 def _plan(plan: Json) -> Plan | None:
