@@ -7,186 +7,91 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from remit.guards.documents import check_answer
 from tests.cli.hostile_server import DESCRIPTION
-from tests.cli.program import PROGRAM, Answer, Run, process, served, write
-
-SERVER = Path(__file__).parent / "hostile_server.py"
-AGENT = """kind: Agent
-name: reader
-owner: ada@example.test
-purpose: Reads records
-mode: autonomous
-expires: 2031-06-30T00:00:00.000Z
-"""
-GRANT = """kind: Grant
-agent: reader
-tools: [files/read]
-limits: {calls: 20, per: day}
-expires: 2031-01-31T00:00:00.000Z
-"""
-REVIEW = """kind: ToolReview
-server: files
-tool: read
-fingerprint: FINGERPRINT
-effect: EFFECT
-arguments:
-  /id: {role: reference, type: text}
-  /limit: {role: free}
-limits: [{name: calls, of: call}]
-"""
-
-
-def _ok(answer: Answer, kind: str | None = None) -> Any:
-    """The document that a command answered with ``--json``, held against its schema."""
-    assert answer.code == 0, answer.stderr
-    found = answer.json()
-    if kind is not None:
-        check_answer(kind, found)
-    return found
-
-
-def _add_server(run: Run, *env: str) -> None:
-    options = [part for item in env for part in ("--env", item)]
-    _ok(
-        run(
-            "server",
-            "add",
-            "files",
-            "--stdio",
-            *options,
-            "--operator",
-            "us",
-            "--json",
-            "--",
-            sys.executable,
-            str(SERVER),
-        ),
-        "Server",
-    )
-
-
-def _reviewed(run: Run, tmp_path: Path, effect: str = "read") -> str:
-    """Sync, then review what was found; its fingerprint."""
-    [tool] = _ok(run("server", "sync", "files", "--json"), "SyncAnswer")["tools"]
-    text = REVIEW.replace("FINGERPRINT", tool["fingerprint"]).replace("EFFECT", effect)
-    _ok(run("tool", "review", "apply", write(tmp_path / "review.yaml", text), "--json"), "ToolReview")
-    return str(tool["fingerprint"])
-
-
-def _working(run: Run, tmp_path: Path, effect: str = "read") -> tuple[str, dict[str, str]]:
-    """An active agent with a session: the session's id, and the environment that holds its credentials."""
-    _add_server(run)
-    _reviewed(run, tmp_path, effect)
-    _ok(run("agent", "create", "-f", write(tmp_path / "agent.yaml", AGENT), "--json"), "Agent")
-    _ok(run("grant", "apply", write(tmp_path / "grant.yaml", GRANT), "--json"), "Grant")
-    _ok(run("agent", "activate", "reader", "--json"), "Agent")
-    key = _ok(run("key", "create", "--agent", "reader", "--for", "host", "--expires", "P1D", "--json"), "Key")
-    env = {"REMIT_HOST_KEY": key["secret"]}
-    started = _ok(
-        run("session", "start", "--agent", "reader", "--task", "Read it", "--json", env=env), "SessionStarted"
-    )
-    return started["session"], {**env, "REMIT_SESSION_TOKEN": started["token"]}
-
-
-def _decide(run: Run, session: str, env: dict[str, str], call_id: str, arguments: str = '{"id": "a"}') -> Answer:
-    return run(
-        *(
-            "decide",
-            "--session",
-            session,
-            "--tool",
-            "files/read",
-            "--arguments",
-            arguments,
-            "--call-id",
-            call_id,
-            "--json",
-        ),
-        env=env,
-    )
+from tests.cli.program import PROGRAM, Run, process, served, write
+from tests.cli.steps import AGENT, add_server, decide, ok, reviewed, working
 
 
 @pytest.mark.usefixtures("home")
 def test_from_a_server_to_a_proof(run: Run, tmp_path: Path) -> None:
-    session, env = _working(run, tmp_path)
-    allowed = _decide(run, session, env, "c1")
-    decision = _ok(allowed, "Decision")
+    session, env = working(run, tmp_path)
+    allowed = decide(run, session, env, "c1")
+    decision = ok(allowed, "Decision")
     assert decision["decision"] == "allow"
-    _ok(run("session", "show", session, "--json"), "Session")
-    _ok(run("session", "token", session, "--json", env=env), "Token")
-    _ok(run("status", "--json"), "Status")
-    event = _ok(run("audit", "show", str(decision["intent"]), "--json"), "Event")
+    ok(run("session", "show", session, "--json"), "Session")
+    ok(run("session", "token", session, "--json", env=env), "Token")
+    ok(run("status", "--json"), "Status")
+    event = ok(run("audit", "show", str(decision["intent"]), "--json"), "Event")
     assert event["call"] == "c1"
     for noun in ("person", "server", "tool", "agent", "grant", "key", "approval"):
-        page = _ok(run(noun, "list", "--json"), "Page")
+        page = ok(run(noun, "list", "--json"), "Page")
         assert page["next"] is None
-    verified = _ok(run("audit", "verify", "--json"), "VerifyAnswer")
+    verified = ok(run("audit", "verify", "--json"), "VerifyAnswer")
     assert verified["ok"]
     proof = run("audit", "prove", str(decision["intent"]))
     assert "tlog-proof" in proof.stdout
-    _ok(run("agent", "kill", "reader", "--reason", "done", "--json"), "Killed")
-    refused = _decide(run, session, env, "c2")
+    ok(run("agent", "kill", "reader", "--reason", "done", "--json"), "Killed")
+    refused = decide(run, session, env, "c2")
     assert refused.code in (1, 4)
 
 
 @pytest.mark.usefixtures("home")
 def test_an_unlisted_argument_is_denied_with_exit_one_and_a_reason(run: Run, tmp_path: Path) -> None:
-    session, env = _working(run, tmp_path)
-    answer = _decide(run, session, env, "c1", '{"id": "a", "more": 1}')
+    session, env = working(run, tmp_path)
+    answer = decide(run, session, env, "c1", '{"id": "a", "more": 1}')
     assert answer.code == 1
     check_answer("Decision", answer.json())
     assert answer.json()["reasons"][0]["code"] == "arguments.shape"
     for text in ("[]", "{", '{"a":1,"a":2}', '{"a":NaN}'):
-        wrong = _decide(run, session, env, "c3", text)
+        wrong = decide(run, session, env, "c3", text)
         assert wrong.code == 2
         assert wrong.stdout == ""
 
 
 @pytest.mark.usefixtures("home")
 def test_an_ask_is_answered_by_the_person_once(run: Run, tmp_path: Path) -> None:
-    session, env = _working(run, tmp_path, "destroy")
-    asked = _decide(run, session, env, "c1")
+    session, env = working(run, tmp_path, "destroy")
+    asked = decide(run, session, env, "c1")
     assert asked.code == 1
     assert asked.json()["decision"] == "ask"
     approval = asked.json()["approval"]["approval"]
     assert f"remit approval approve {approval}" in asked.stderr
-    _ok(run("approval", "show", approval, "--json"), "Approval")
+    ok(run("approval", "show", approval, "--json"), "Approval")
     assert run("approval", "approve", approval, "--scope", "session").code == 5
     assert run("approval", "approve", approval, "--as", "grace@example.test").code == 4
     assert run("approval", "approve", approval, "--as", "../keys/person").code == 4
-    answered = _ok(run("approval", "approve", approval, "--json"), "Approval")
+    answered = ok(run("approval", "approve", approval, "--json"), "Approval")
     assert answered["state"] == "approved"
     assert run("approval", "deny", approval).code == 5
-    assert _decide(run, session, env, "c2").code == 0
-    assert _decide(run, session, env, "c3").code == 1  # used: the next call is another question
+    assert decide(run, session, env, "c2").code == 0
+    assert decide(run, session, env, "c3").code == 1  # used: the next call is another question
 
 
 @pytest.mark.claim("cli:no-credential-stands-in-for-another")
 @pytest.mark.usefixtures("home")
 def test_a_person_key_never_stands_in_for_a_host_key_or_a_session_token(run: Run, tmp_path: Path) -> None:
-    session, env = _working(run, tmp_path)
+    session, env = working(run, tmp_path)
     started = run("session", "start", "--agent", "reader")
     assert started.code == 4
     assert "remit key create" in started.stderr
-    decided = _decide(run, session, {}, "c1")
+    decided = decide(run, session, {}, "c1")
     assert decided.code == 4
     assert "REMIT_SESSION_TOKEN" in decided.stderr
     assert decided.stdout == ""
     swapped = {"REMIT_HOST_KEY": env["REMIT_SESSION_TOKEN"], "REMIT_SESSION_TOKEN": env["REMIT_HOST_KEY"]}
     assert run("session", "start", "--agent", "reader", env=swapped).code == 4
-    assert _decide(run, session, swapped, "c1").code == 4
-    assert _decide(run, session, env, "c1").code == 0  # the control: the right one works
+    assert decide(run, session, swapped, "c1").code == 4
+    assert decide(run, session, env, "c1").code == 0  # the control: the right one works
 
 
 @pytest.mark.claim("cli:text-cannot-act")
 @pytest.mark.usefixtures("home")
 def test_a_hostile_description_is_shown_and_not_executed(run: Run) -> None:
-    _add_server(run)
+    add_server(run)
     run("server", "sync", "files")
     for command in (("tool", "show", "files/read"), ("tool", "diff", "files/read"), ("tool", "list")):
         answer = run(*command)
@@ -196,14 +101,14 @@ def test_a_hostile_description_is_shown_and_not_executed(run: Run) -> None:
     shown = run("tool", "show", "files/read")
     assert "⟨U+202E⟩" in shown.stdout or "\\u202e" in shown.stdout
     assert "would not see" in shown.stderr
-    found = _ok(run("tool", "show", "files/read", "--json"), "Tool")
+    found = ok(run("tool", "show", "files/read", "--json"), "Tool")
     assert found["definition"]["description"] == DESCRIPTION  # the control: the data is whole, only its form is inert
 
 
 @pytest.mark.usefixtures("home")
 def test_a_stale_fingerprint_is_a_conflict(run: Run, tmp_path: Path) -> None:
-    _add_server(run)
-    fingerprint = _reviewed(run, tmp_path)
+    add_server(run)
+    fingerprint = reviewed(run, tmp_path)
     stale = "sha256:" + "0" * 64
     assert run("tool", "approve", "files/read", "--fingerprint", stale).code == 5
     assert run("tool", "approve", "files/read", "--fingerprint", fingerprint, "--json").code == 0
@@ -212,12 +117,12 @@ def test_a_stale_fingerprint_is_a_conflict(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("home")
 def test_exported_reviews_apply_again(run: Run, tmp_path: Path) -> None:
-    _add_server(run)
-    _reviewed(run, tmp_path)
+    add_server(run)
+    reviewed(run, tmp_path)
     out = tmp_path / "out"
-    page = _ok(run("tool", "review", "export", str(out), "--json"))
+    page = ok(run("tool", "review", "export", str(out), "--json"))
     assert [item["tool"] for item in page["items"]] == ["files/read"]
-    _ok(run("tool", "review", "apply", page["items"][0]["file"], "--json"), "ToolReview")
+    ok(run("tool", "review", "apply", page["items"][0]["file"], "--json"), "ToolReview")
 
 
 @pytest.mark.usefixtures("home")
@@ -239,19 +144,19 @@ def test_a_secret_comes_from_stdin_and_is_shown_nowhere(run: Run) -> None:
         *("server", "add", "http", "--url", "http://127.0.0.1:9/mcp", "--secret", "header:Authorization", "--json"),
         stdin="Bearer s3cr3t-value\n",
     )
-    assert _ok(answer, "Server")["secrets"] == ["header:Authorization"]
+    assert ok(answer, "Server")["secrets"] == ["header:Authorization"]
     assert "s3cr3t" not in answer.stdout + answer.stderr
     assert run("server", "secret", "http", "header:X-Key", stdin="").code == 2
     assert run("server", "secret", "http", "cookie:x", stdin="v").code == 2
     assert run("server", "sync", "http").code == 6
-    _ok(run("server", "rm", "http", "--json"), "Server")
+    ok(run("server", "rm", "http", "--json"), "Server")
 
 
 def test_a_stdio_program_is_resolved_at_once_or_refused(run: Run, home: Path, tmp_path: Path) -> None:
     absent = run("server", "add", "x", "--stdio", "--", "no-such-program")
     assert absent.code == 2
     assert "no-such-program" in absent.stderr
-    made = _ok(run("server", "add", "x", "--stdio", "--json", "--", "sh", "-c", "exit"), "Server")
+    made = ok(run("server", "add", "x", "--stdio", "--json", "--", "sh", "-c", "exit"), "Server")
     assert Path(made["stdio"]["command"]).is_absolute()
     assert made["stdio"]["args"] == ["-c", "exit"]
     for wrong in (("--url", "http://x/", "--stdio"), (), ("--caller", "--", "sh")):
@@ -260,8 +165,8 @@ def test_a_stdio_program_is_resolved_at_once_or_refused(run: Run, home: Path, tm
 
 @pytest.mark.usefixtures("home")
 def test_policies_are_checked_whole_and_a_bad_set_changes_nothing(run: Run, home: Path, tmp_path: Path) -> None:
-    before = _ok(run("policy", "show", "--json"), "PolicyReport")
-    _ok(run("policy", "check", str(home / "policies"), "--json"), "PolicyReport")
+    before = ok(run("policy", "show", "--json"), "PolicyReport")
+    ok(run("policy", "check", str(home / "policies"), "--json"), "PolicyReport")
     bad = tmp_path / "bad"
     bad.mkdir()
     write(bad / "x.cedar", '@id("x")\npermit(principal, action, resource) when { nonsense };')
@@ -270,12 +175,12 @@ def test_policies_are_checked_whole_and_a_bad_set_changes_nothing(run: Run, home
     check_answer("PolicyReport", answer.json())
     assert answer.json()["errors"][0]["file"] == "x.cedar"
     assert run("policy", "apply", str(bad)).code == 2
-    assert _ok(run("policy", "show", "--json"))["policy_version"] == before["policy_version"]
+    assert ok(run("policy", "show", "--json"))["policy_version"] == before["policy_version"]
     assert run("policy", "check", str(tmp_path / "none")).code == 3
     (tmp_path / "empty").mkdir()
     assert run("policy", "apply", str(tmp_path / "empty")).code == 2
-    _ok(run("policy", "apply", str(home / "policies"), "--json"), "PolicyReport")
-    _ok(run("policy", "rollback", "1", "--json"), "PolicyReport")
+    ok(run("policy", "apply", str(home / "policies"), "--json"), "PolicyReport")
+    ok(run("policy", "rollback", "1", "--json"), "PolicyReport")
 
 
 @pytest.mark.claim("log:tamper-evident")
@@ -284,7 +189,7 @@ def test_a_changed_export_does_not_verify(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     assert run("audit", "export", "--output", str(path)).code == 0
     assert run("audit", "export", "--output", str(path)).code == 2  # never over a file
-    _ok(run("audit", "verify", str(path), "--json"), "VerifyAnswer")
+    ok(run("audit", "verify", str(path), "--json"), "VerifyAnswer")
     data = bytearray(path.read_bytes())
     spot = data.index(b'"leaf"') + 12
     data[spot] ^= 1
@@ -317,7 +222,7 @@ def test_a_stream_is_one_event_a_line(run: Run) -> None:
     assert [json.loads(line)["k"] for line in only.stdout.splitlines()] == [1]
     assert run("audit", "tail", "--kind", "nonsense").code == 2
     assert run("audit", "show", "99999").code == 3
-    assert _ok(run("audit", "unknown", "--json"), "Page")["items"] == []
+    assert ok(run("audit", "unknown", "--json"), "Page")["items"] == []
     assert run("audit", "unknown", "settle", "c1", "done", "--because", "seen").code == 3
 
 
@@ -329,9 +234,9 @@ def test_a_quiet_answer_is_only_the_answer(run: Run, home: Path) -> None:
 
 def test_a_person_is_added_suspended_and_reinstated(run: Run, home: Path, tmp_path: Path) -> None:
     text = "kind: Person\nemail: grace@example.test\nname: Grace\nroles: [approver]\n"
-    made = _ok(run("person", "add", "-f", write(tmp_path / "grace.yaml", text), "--json"), "Person")
-    assert _ok(run("person", "suspend", "grace@example.test", "--json"), "Person")["state"] == "suspended"
-    assert _ok(run("person", "reinstate", made["id"], "--json"), "Person")["state"] == "active"
+    made = ok(run("person", "add", "-f", write(tmp_path / "grace.yaml", text), "--json"), "Person")
+    assert ok(run("person", "suspend", "grace@example.test", "--json"), "Person")["state"] == "suspended"
+    assert ok(run("person", "reinstate", made["id"], "--json"), "Person")["state"] == "active"
     assert run("person", "suspend", "ada@example.test").code == 5  # the last administrator
 
 
@@ -386,7 +291,7 @@ def test_a_followed_log_goes_on_with_new_events_until_it_is_interrupted(run: Run
 
 
 def test_a_proof_and_a_payload_are_given_to_those_who_ask(run: Run, home: Path, tmp_path: Path) -> None:
-    assert _ok(run("audit", "prove", "0", "--json"))["event"] == 0
+    assert ok(run("audit", "prove", "0", "--json"))["event"] == 0
     plain, private = run("audit", "export").stdout, run("audit", "export", "--private").stdout
     assert '"payload"' not in plain
     assert '"payload"' in private
