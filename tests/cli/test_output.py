@@ -1,12 +1,17 @@
 """What reaches the terminal: nothing that acts on it, and nothing but the answer on stdout."""
 
+import io
 import json
+import sys
 from decimal import Decimal
+from typing import TextIO, cast
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from remit.cli.main import Diagnostics
 from remit.cli.output import Column, Output, json_text, visible, words
 from remit.core.errors import NotFound
 
@@ -86,3 +91,13 @@ def test_cells_are_words() -> None:
     assert words(True) == "yes"
     assert words(None) == ""
     assert words({"a": Decimal("1.0")}) == '{"a": 1}'
+
+
+def test_a_diagnosis_that_can_t_be_printed_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed or full stderr must not turn a refusal into a crash. A plain printer, the control, raises."""
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    with pytest.raises(ValueError, match="closed"):
+        structlog.PrintLogger(closed).msg("lost")
+    structlog.PrintLogger(cast("TextIO", Diagnostics())).msg("lost")

@@ -10,7 +10,7 @@ import os
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TextIO, cast
 
 import structlog
 import typer
@@ -66,10 +66,25 @@ def options(  # the options that all commands share
             structlog.processors.TimeStamper(fmt="iso"),
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Diagnostics())),
         cache_logger_on_first_use=False,
     )
     context.obj = Invocation(home_folder, Output(json, quiet, not no_color))
+
+
+class Diagnostics:
+    """Stderr as it is at the time. What can't be printed there is dropped: a diagnosis must never fail a decision."""
+
+    def write(self, text: str) -> int:
+        """Print ``text``, if that is possible."""
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Send on what was printed."""
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def main() -> None:
