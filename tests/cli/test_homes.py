@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,23 @@ import pytest
 from remit.guards.documents import check_answer
 from tests.cli.program import Run, process, write
 
-# The interpreter may lie where only root reads, so the user is changed when everything is imported.
+# The interpreter may lie where only root reads, and some of it is imported at first use. So the command runs once as
+# root, unheard, and then as nobody.
 AS_NOBODY = [
     sys.executable,
     "-c",
-    "import os; from remit.cli.main import main; os.setgroups([]); os.setgid(65534); os.setuid(65534); main()",
+    """
+import contextlib, io, os
+from remit.cli.main import main
+
+with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with contextlib.suppress(SystemExit):
+        main()
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+main()
+""",
 ]
 
 
@@ -51,6 +64,23 @@ def test_the_home_is_named_by_option_environment_or_folder(run: Run, home: Path,
     assert process("status", "--quiet", cwd=tmp_path).returncode == 3
     home.rename(tmp_path / ".remit")
     assert process("status", "--quiet", cwd=tmp_path).returncode == 0
+
+
+def test_a_home_of_another_user_is_unavailable() -> None:
+    """As root the program runs as nobody; else the home is shut to its owner."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        home = Path(folder) / "home"
+        assert process("--home", str(home), "init").returncode == 0
+        if os.geteuid() == 0:
+            ended = process("--home", str(home), "status", program=AS_NOBODY)
+        else:
+            home.chmod(0)
+            ended = process("--home", str(home), "status")
+            home.chmod(0o700)
+    assert ended.returncode == 6, ended.stderr
+    assert "chmod 700" in ended.stderr
+    assert ended.stdout == ""
 
 
 @pytest.mark.claim("cli:person-key-is-private")

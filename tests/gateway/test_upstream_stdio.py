@@ -64,7 +64,7 @@ def is_running(pid: int | None) -> bool:
 
 def muted() -> list[str]:
     """The children in mode ``mute`` that are running now."""
-    listed = subprocess.run(["ps", "-eo", "ppid,args"], capture_output=True, text=True, check=True)  # noqa: S607
+    listed = subprocess.run(["ps", "-ww", "-eo", "ppid,args"], capture_output=True, text=True, check=True)  # noqa: S607
     mine = f"{os.getpid()} "
     return [line for line in listed.stdout.splitlines() if line.lstrip().startswith(mine) and line.endswith(" mute")]
 
