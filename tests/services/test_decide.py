@@ -17,7 +17,7 @@ from remit.core.tools import Definition
 from remit.guards.documents import check_answer
 from remit.policy.terms import PolicyContext, Principal
 from remit.policy.verdicts import PolicyAllows, policy_verdict
-from remit.services import agents, grants, keys, people, servers, sessions
+from remit.services import agents, grants, keys, people, policies, servers, sessions
 from remit.services.listing import look
 from remit.services.reconcile import sweep
 from remit.storage.sqlite import SqliteStore
@@ -268,3 +268,25 @@ async def test_nothing_that_an_agent_sends_and_no_address_of_a_person_stands_in_
     async with desk.deps.store.view("main") as view:
         sealed = await view.log.private(first.event or -1)
     assert json.loads((desk.deps.sealer.reveal(sealed[0], "main") or (b"", b"null"))[1]) == {"id": "CANARY-arg"}
+
+
+@pytest.mark.claim("policy:default-deny")
+@pytest.mark.parametrize(
+    ("scope", "codes_then"),
+    [
+        ('principal == Remit::Person::"{person}", action, resource) when {{ true }};', ["policy.denied"]),
+        (
+            'principal is Remit::Person, action, resource) when {{ principal.roles.contains("owner") }};',
+            ["policy.denied"],
+        ),
+        ("principal is Remit::Person, action, resource) unless {{ context.approval.present }};", ["approval.needed"]),
+        ('principal == Remit::Person::"per_somebody_else", action, resource);', []),
+    ],
+    ids=["by id", "by role", "until a person says yes", "somebody else: the control"],
+)
+async def test_a_forbid_about_a_person_holds_although_no_grant_names_them(
+    desk: Desk, scope: str, codes_then: list[str]
+) -> None:
+    text = '@id("no") forbid(' + scope.format(person=desk.world.admin.person.id)
+    await policies.apply(desk.deps, desk.world.admin, (("no.cedar", text),))
+    assert codes(await desk.open(await desk.session())) == codes_then

@@ -45,6 +45,17 @@ from remit.policy.terms import (
 # How many parsed slices an engine keeps; the oldest goes first. One is a few tens of kilobytes.
 MAX_SLICES: Final = 4_096
 
+# What stands for a permit where none is needed. No operator's @id and no grant's id has a slash.
+_UNBOUNDED: Final[Mapping[str, Est]] = {
+    "remit/unbounded": {
+        "effect": "permit",
+        "principal": {"op": "All"},
+        "action": {"op": "All"},
+        "resource": {"op": "All"},
+        "conditions": [],
+    }
+}
+
 _Entity = Mapping[str, Any]
 
 
@@ -141,34 +152,47 @@ class Engine:
 
     def decide(self, principal: Principal, ref: str, context: PolicyContext) -> PolicyAnswer:
         """Whether policy allows ``principal`` to call ``ref`` now. Never raises."""
+        return self._answer(principal, ref, context, self._permits.get((principal, ref), {}))
+
+    def unforbidden(self, person: Principal, ref: str, context: PolicyContext) -> PolicyAnswer:
+        """Whether nothing forbids ``ref`` to a person whom no grant names and who so needs no permit. Never raises.
+
+        For a person whom a grant names, and for an agent, the answer is no: they need one.
+        """
+        if person.kind != "Person" or person.id in self.bounded:
+            return PolicyAnswer(allowed=False)
+        return self._answer(person, ref, context, _UNBOUNDED)
+
+    def _answer(
+        self, principal: Principal, ref: str, context: PolicyContext, permits: Mapping[str, Est]
+    ) -> PolicyAnswer:
         tool = self._tools.get(ref)
         who = (entity_type(principal), principal.id)
         if tool is None or who not in self._entities or (SERVER, tool.facts.server) not in self._entities:
             return PolicyAnswer(allowed=False, errors=("the principal, tool or server is not known",))
         if context.args.ref != ref:
             return PolicyAnswer(allowed=False, errors=("the arguments were encoded for another tool",))
-        grants = self._permits.get((principal, ref), {})
-        if not grants:
+        if not permits:
             return PolicyAnswer(allowed=False)
         try:
             document = _context(context)
-            bench = self._slice(principal, tool)
+            bench = self._slice(principal, tool, permits)
         except (InvalidPolicy, OverflowError, ValueError):
             # A time outside the calendar, or a slice that doesn't load: the gate's answer to both is no.
             return PolicyAnswer(allowed=False, errors=("the policies or the context could not be loaded",))
         raw = bench.answer(who, (ACTION, ref), (SERVER, tool.facts.server), document)
-        by_grant = tuple(name for name in raw.determining if name in grants)
-        others = tuple(name for name in raw.determining if name not in grants)
+        by_grant = tuple(name for name in raw.determining if name in permits)
+        others = tuple(name for name in raw.determining if name not in permits)
         return PolicyAnswer(raw.allowed and bool(by_grant), by_grant, others, raw.errors)
 
-    def _slice(self, principal: Principal, tool: _Tool) -> Bench:
+    def _slice(self, principal: Principal, tool: _Tool, permits: Mapping[str, Est]) -> Bench:
         """The policies that can matter to this principal and tool, parsed once."""
         key = (principal, tool.facts.ref)
         found = self._slices.get(key)
         if found is None:
             who = (entity_type(principal), principal.id)
             chosen = {one.id: one.est for one in self._operators if one.id and may_apply(one.est, who, tool.facts)}
-            policies = {**chosen, **self._permits[key]}
+            policies = {**chosen, **permits}
             read = dict.fromkeys(pair for est in policies.values() for pair in named(est))
             taking_part = dict.fromkeys([who, (SERVER, tool.facts.server), *read])
             entities = [self._entities[pair] for pair in taking_part if pair in self._entities]

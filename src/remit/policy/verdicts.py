@@ -47,27 +47,33 @@ def policy_verdict(
     ref: str,
     context: PolicyContext,
     *,
+    free: Sequence[Principal] = (),
     approved_by: str | None = None,
 ) -> PolicyVerdict:
     """What policy says to ``chain`` calling ``ref``. ``approved_by`` is the person behind a held approval.
 
-    The approval fields of ``context`` are set here. Who of a chain must be asked is the caller's to know: every agent,
-    and the person if ``engine.bounded`` holds them.
+    The approval fields of ``context`` are set here. Who of a chain needs a permit is the caller's to know: every agent,
+    and the person if ``engine.bounded`` holds them; other people are ``free``, and only what forbids counts for them.
     """
+    if not chain:
+        return PolicyDenies({})
     if approved_by is not None:
-        held = _ask(engine, chain, ref, replace(context, approval_present=True, approval_by=approved_by))
+        held = _ask(engine, chain, free, ref, replace(context, approval_present=True, approval_by=approved_by))
         return PolicyAllows(held) if _all_allow(held) else PolicyDenies(held)
-    before = _ask(engine, chain, ref, replace(context, approval_present=False, approval_by=None))
+    before = _ask(engine, chain, free, ref, replace(context, approval_present=False, approval_by=None))
     if _all_allow(before):
         return PolicyAllows(before)
     if any(answer.errors for answer in before.values()):
         return PolicyDenies(before)
-    after = _ask(engine, chain, ref, replace(context, approval_present=True, approval_by=None))
+    after = _ask(engine, chain, free, ref, replace(context, approval_present=True, approval_by=None))
     return PolicyNeedsApproval(before, after) if _all_allow(after) else PolicyDenies(before)
 
 
-def _ask(engine: Engine, chain: Sequence[Principal], ref: str, context: PolicyContext) -> Answers:
-    return {principal: engine.decide(principal, ref, context) for principal in chain}
+def _ask(
+    engine: Engine, chain: Sequence[Principal], free: Sequence[Principal], ref: str, context: PolicyContext
+) -> Answers:
+    answers = {person: engine.unforbidden(person, ref, context) for person in free}
+    return answers | {principal: engine.decide(principal, ref, context) for principal in chain}
 
 
 def _all_allow(answers: Answers) -> bool:

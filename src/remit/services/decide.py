@@ -200,7 +200,10 @@ class _Permitted:
 
 
 def _policy(facts: Facts, known: ReviewedTool, approver: str | None) -> _Permitted:
-    """Ask policy about every bounded member of the chain: their authorities intersect. ``approver`` has said yes."""
+    """Ask policy about every member of the chain: authorities intersect, and a forbid holds for whom it names.
+
+    ``approver`` has said yes, if set.
+    """
     engine = facts.authority.engine
     if engine is None:
         raise _No(Reason("policy.error", facts.authority.fault))
@@ -217,8 +220,10 @@ def _policy(facts: Facts, known: ReviewedTool, approver: str | None) -> _Permitt
         chain=facts.session.chain,
         now_ms=facts.now,
     )
-    chain = [_principal(facts, member) for member in facts.authority.bounded(facts.session.chain)]
-    verdict = policy_verdict(engine, chain, known.tool.ref, context, approved_by=approver)
+    bounded = facts.authority.bounded(facts.session.chain)
+    chain = [_principal(facts, member) for member in bounded]
+    free = [_principal(facts, member) for member in facts.session.chain if member not in bounded]
+    verdict = policy_verdict(engine, chain, known.tool.ref, context, free=free, approved_by=approver)
     if isinstance(verdict, PolicyDenies):
         raise _No(_denial(verdict.answers))
     asks = isinstance(verdict, PolicyNeedsApproval)
