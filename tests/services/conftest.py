@@ -10,6 +10,7 @@ from remit.services import people
 from remit.services.sealing import Sealer
 from remit.storage.sqlite import open_store
 from remit.storage.subject_keys import SubjectKeys
+from tests.services.desk import Desk, make_desk
 from tests.services.world import HandClock, SystemEntropy, World, make_deps
 
 
@@ -29,3 +30,12 @@ async def world(tmp_path: Path, anyio_backend: str) -> AsyncIterator[World]:
     first = await people.found(deps, "ada@example.test", "Ada")
     yield World(deps, clock, PersonCaller(org=deps.org, key="key_0", person=first), tmp_path)
     await store.close()
+
+
+@pytest.fixture
+async def desk(world: World) -> AsyncIterator[Desk]:
+    """A working agent: it may read mail, and pay 100 EUR a call and 250 EUR a day."""
+    made = await make_desk(world)
+    yield made
+    for store in made.others:
+        await store.close()

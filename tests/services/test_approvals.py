@@ -1,7 +1,6 @@
 """A person's yes: for exactly the call that was shown, used once, never given by an agent; and a no that stays a no."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,20 +18,17 @@ from remit.guards.documents import check_answer
 from remit.guards.hidden_text import reveal
 from remit.services import agents, approve, keys, people, policies, servers, sessions
 from remit.services.authenticate import as_host, as_person, authenticate
-from tests.services.desk import PAYMENT, Desk, allowed, codes, make_desk
-from tests.services.world import PAY, READ, World, tool
+from tests.services.desk import PAYMENT, Desk, allowed, codes
+from tests.services.world import PAY, READ, tool
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def desk(world: World) -> AsyncIterator[Desk]:
-    """A working agent whose payments need a person."""
-    made = await make_desk(world)
-    await made.with_ask_policy()
-    yield made
-    for store in made.others:
-        await store.close()
+async def desk(desk: Desk) -> Desk:
+    """The working agent, whose payments need a person."""
+    await desk.with_ask_policy()
+    return desk
 
 
 async def test_a_yes_lets_the_very_same_call_through_once(desk: Desk) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import multiprocessing
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,6 @@ from tests.services.desk import PAYMENT, Desk, allowed, codes, host_of, make_des
 from tests.services.world import PAY, READ, HandClock, SystemEntropy, World, make_deps, tool
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def desk(world: World) -> AsyncIterator[Desk]:
-    """A working agent: 100 EUR a call, 250 EUR a day."""
-    made = await make_desk(world)
-    yield made
-    for store in made.others:
-        await store.close()
 
 
 def spend(path: Path, session: tuple[str, str, str], at: int, barrier: Any, outcomes: Any) -> None:

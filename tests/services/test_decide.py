@@ -1,7 +1,7 @@
 """The life of a tool call up to the intent: nothing dead, unknown or unreviewed gets a yes, in whichever process it asks."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,19 +21,10 @@ from remit.services import agents, grants, keys, people, policies, servers, sess
 from remit.services.listing import look
 from remit.services.reconcile import sweep
 from remit.storage.sqlite import SqliteStore
-from tests.services.desk import Desk, allowed, codes, make_desk
-from tests.services.world import PAY, World, tool
+from tests.services.desk import Desk, allowed, codes
+from tests.services.world import PAY, tool
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def desk(world: World) -> AsyncIterator[Desk]:
-    """A working agent."""
-    made = await make_desk(world)
-    yield made
-    for store in made.others:
-        await store.close()
 
 
 async def test_a_granted_call_gets_a_yes_with_a_committed_intent(desk: Desk) -> None:

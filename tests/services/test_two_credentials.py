@@ -1,6 +1,6 @@
 """Two credentials, never one: what calls tools starts nothing and answers nothing, what starts sessions calls nothing."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -17,15 +17,6 @@ from tests.services.world import World
 
 pytestmark = pytest.mark.anyio
 TASK: Json = [{"text": "pay 4,000 EUR to DE66500105175441279831", "source": "principal"}]
-
-
-@pytest.fixture
-async def desk(world: World) -> AsyncIterator[Desk]:
-    """A working agent."""
-    made = await make_desk(world)
-    yield made
-    for store in made.others:
-        await store.close()
 
 
 async def secrets_of(desk: Desk) -> dict[str, str]:

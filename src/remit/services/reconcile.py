@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from remit.core.calls import Call
 from remit.core.credentials import PersonCaller
-from remit.core.errors import WrongState
 from remit.services.audit import finish_erasures
 from remit.services.close import give_up
 from remit.services.deps import Deps, require
@@ -39,13 +38,6 @@ async def unknown(deps: Deps, caller: PersonCaller) -> tuple[Call, ...]:
     require(caller, "administrator", "auditor")
     async with deps.store.view(deps.org) as view:
         return tuple(call for call in await view.calls.unfinished() if call.state == "unknown")
-
-
-def check_settles(word: str) -> bool:
-    """Whether a person's finding is *done*; raises ``WrongState`` for any other word than done and failed."""
-    if word not in ("done", "failed"):
-        raise WrongState("an unknown call is settled as done or failed")
-    return word == "done"
 
 
 def _lost(call: Call, now: int, alive: Callable[[str], bool]) -> bool:

@@ -18,6 +18,7 @@ from remit.core.times import to_text
 from remit.guards.json_in import as_json, parse
 from remit.policy.flow import leaves
 from remit.services.authority import Authority, ReviewedTool
+from remit.services.subjects import subject
 
 # A call with more values is refused: past the bound a reference would be written to unseen.
 _MAX_REFERENCES: Final = 5_000
@@ -39,8 +40,7 @@ class Facts:
     @property
     def subject(self) -> str:
         """The person whose data this is: whom the work is for, else the agent's owner."""
-        agent = self.authority.agents.get(self.session.agent)
-        return self.session.principal or (agent.owner if agent else None) or self.session.agent
+        return subject(self.session, self.authority.agents.get(self.session.agent))
 
 
 def draft(facts: Facts, kind: Kind, codes: tuple[str, ...], about: str | None = None) -> EventDraft:

@@ -24,7 +24,7 @@ from remit.core.times import DAY, HOUR, MINUTE, duration, to_text
 from remit.guards.documents import check_document
 from remit.services.deps import Deps
 from remit.services.misuse import misused
-from remit.services.subjects import owner_of, subject_of
+from remit.services.subjects import owner_of, subject, subject_of
 from remit.tokens.jwt import SessionClaims
 
 TOKEN_LIFE: Final = 5 * MINUTE
@@ -345,7 +345,7 @@ def _event(kind: Kind, session: Session, agent: Agent, labels: Labels, request: 
     return EventDraft(
         kind=kind,
         actor=agent.id,
-        subject=session.principal or agent.owner or agent.id,
+        subject=subject(session, agent),
         agent=agent.id,
         chain=session.chain,
         session=session.id,

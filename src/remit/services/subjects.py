@@ -8,9 +8,14 @@ from remit.core.ports import Unit
 from remit.core.sessions import Session
 
 
+def subject(session: Session, agent: Agent | None) -> str:
+    """The person behind a session run by ``agent``; the agent's own id only where it has no owner left."""
+    return session.principal or (agent.owner if agent else None) or session.agent
+
+
 async def subject_of(unit: Unit, session: Session) -> str:
-    """The person behind a session; the agent's own id only where it has no owner left."""
-    return session.principal or await owner_of(unit, session.agent)
+    """The same, where the agent is still to be read."""
+    return subject(session, await unit.nouns.get(Agent, session.agent))
 
 
 async def owner_of(unit: Unit, agent_id: str) -> str:
