@@ -453,3 +453,23 @@ async def test_an_agent_can_not_report_on_a_call_that_the_gateway_forwards(house
     assert "isError" not in await paying
     assert "budget.exceeded" in text_of(refused)
     assert len(house.upstream.effects) == 1
+
+
+@pytest.mark.claim("tool:pinned")
+async def test_a_server_whose_script_was_rewritten_is_quarantined_though_it_lists_the_same(
+    house: House, tmp_path: Path
+) -> None:
+    """Attack F3: the interpreter is the same, the tools are the same, and what they do is not."""
+    script, acted = tmp_path / "server.py", tmp_path / "did"
+    script.write_text(Path(child.__file__).read_text("utf-8"), "utf-8")
+    stdio: Json = {"command": sys.executable, "args": ["-I", "-S", str(script), str(acted)], "env": {}}
+    await servers.add(house.world.deps, house.world.admin, {"kind": "Server", "name": "desk", "stdio": stdio})
+    await house.servers.sync(house.world.admin, "desk")
+    acted.write_text(acted.read_text("utf-8") + "more\n" if acted.exists() else "more\n", "utf-8")
+    again: Json = await house.servers.sync(house.world.admin, "desk")
+    assert isinstance(again, dict)
+    assert again["server"]["quarantined"] is False  # the control: data may change
+    script.write_text(script.read_text("utf-8") + "\n# evil\n", "utf-8")
+    changed: Json = await house.servers.sync(house.world.admin, "desk")
+    assert isinstance(changed, dict)
+    assert changed["server"]["quarantined"] is True

@@ -9,15 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remit.core.approvals import Approval
+from remit.core.calls import Outcome
 from remit.core.canonical import canonical
 from remit.core.credentials import PersonCaller
 from remit.core.decisions import Ask
 from remit.core.errors import AlreadyAnswered, Forbidden, ScopeNotOffered, WrongState
+from remit.core.events import Kind
 from remit.core.times import HOUR
 from remit.guards.documents import check_answer
 from remit.guards.hidden_text import reveal
 from remit.services import agents, approve, keys, people, policies, servers, sessions
 from remit.services.authenticate import as_host, as_person, authenticate
+from remit.services.reconcile import sweep
 from tests.services.desk import PAYMENT, Desk, allowed, codes
 from tests.services.world import PAY, READ, tool
 
@@ -267,3 +270,42 @@ async def test_an_administrator_is_not_handed_another_person_s_key(desk: Desk) -
     listed = [one for one in await keys.list_all(desk.deps, desk.world.admin) if one["for"] == "person"]
     with pytest.raises(Forbidden):
         await keys.rotate(desk.deps, desk.world.admin, str(listed[-1]["key"]))
+
+
+@pytest.mark.claim("approval:single-use")
+async def test_a_yes_is_good_again_when_its_call_reached_no_server_and_never_otherwise(desk: Desk) -> None:
+    session = await desk.session()
+    await desk.answer(await desk.pay(session))
+    for _ in range(2):
+        await desk.close(session, await desk.pay(session), Outcome("failed", not_acted=True))
+    await desk.close(
+        session, await desk.pay(session), Outcome("failed", error="paid, then fell over", may_have_acted=True)
+    )
+    assert codes(await desk.pay(session)) == ["approval.needed"]
+    kinds = await desk.world.kinds()
+    assert (kinds.count(Kind.APPROVAL_USED), kinds.count(Kind.APPROVAL_RETURNED)) == (3, 2)
+
+
+@pytest.mark.claim("approval:shown-is-hashed")
+async def test_a_session_can_t_bury_the_questions_of_another(desk: Desk) -> None:
+    flood, honest = await desk.session(), await desk.session()
+    asked = [codes(await desk.pay(flood, amount)) for amount in range(1, approve.MAX_WAITING + 5)]
+    assert asked.count(["approval.needed"]) == approve.MAX_WAITING
+    assert asked[-1] == ["approval.crowded"]
+    await desk.pay(honest)
+    listed = await approve.listing(desk.deps, desk.world.admin, "pending", 1_000, None)
+    assert honest.session in {one.session for one in listed}
+
+
+async def test_questions_that_ran_out_are_written_down_and_make_room(desk: Desk) -> None:
+    session = await desk.session(ttl="PT5H")
+    for amount in range(1, approve.MAX_WAITING + 1):
+        await desk.pay(session, amount)
+    desk.world.later(HOUR)
+    assert codes(await desk.pay(session, 99)) == ["approval.needed"]
+    await sweep(desk.deps, lambda _: True)
+    assert (await desk.world.kinds()).count(Kind.APPROVAL_EXPIRED) == approve.MAX_WAITING
+    listed = await approve.listing(desk.deps, desk.world.admin, "expired", 1_000, None)
+    assert len(listed) == approve.MAX_WAITING
+    await sweep(desk.deps, lambda _: True)
+    assert (await desk.world.kinds()).count(Kind.APPROVAL_EXPIRED) == approve.MAX_WAITING, "once each"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remit.audit.verify import verify
-from remit.core.calls import Outcome
+from remit.core.calls import Outcome, ProposedCall
 from remit.core.canonical import Json
 from remit.core.credentials import HostCaller, PersonCaller
 from remit.core.errors import CallClosed, Forbidden, InvalidDocument, LogUnavailable, NotFound, Unauthenticated
@@ -21,6 +21,7 @@ from remit.guards.secrets import KnownSecrets
 from remit.services import agents, audit, keys, sessions
 from remit.services.authenticate import authenticate
 from remit.services.close import close_call, settle
+from remit.services.decide import Forwarder, open_call
 from remit.services.reconcile import sweep, unknown
 from remit.settings import load
 from remit.wiring import init_home, open_remit
@@ -266,3 +267,19 @@ async def test_the_holder_of_a_session_key_can_t_end_its_one_session_to_get_a_cl
     await sessions.kill(desk.deps, desk.world.admin, standing.session, "leak")
     with pytest.raises(Unauthenticated):
         await authenticate(desk.deps, f"Bearer {secret}")
+
+
+@pytest.mark.claim("session:labels-only-join")
+async def test_who_reports_nothing_of_what_it_was_allowed_to_read_does_not_stay_clean(desk: Desk) -> None:
+    """Attack G7. A call that a gateway forwards is the control: it will report, so nothing is assumed."""
+    silent, forwarded = await desk.session(), await desk.session()
+    await desk.open(silent)
+    call = ProposedCall("gw-1", "office/read_mail", {"id": "m1"})
+    assert allowed(await open_call(desk.deps, forwarded, call, Forwarder("i-test", 60_000)))
+    desk.world.later(29_000)
+    await sweep(desk.deps, lambda _: True)
+    assert await integrity(desk, silent.session) == "trusted"
+    desk.world.later(1_000)
+    await sweep(desk.deps, lambda _: True)
+    assert await integrity(desk, silent.session) == "untrusted"
+    assert await integrity(desk, forwarded.session) == "trusted"

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from remit.core.errors import Conflict, Forbidden, InvalidDocument, StaleFingerprint, TooLarge, WrongState
+from remit.core.errors import Conflict, Forbidden, InvalidDocument, NotFound, StaleFingerprint, TooLarge, WrongState
 from remit.core.events import Kind
 from remit.guards.documents import check_answer
 from remit.services import review, servers
-from tests.services.world import PAY, PAY_SCHEMA, READ, World, pay_review, tool
+from tests.services.world import IDENTITY, PAY, PAY_SCHEMA, READ, World, pay_review, tool
 
 pytestmark = pytest.mark.anyio
 
@@ -179,7 +179,22 @@ async def test_a_sync_by_the_gateway_agrees_to_nothing(world: World) -> None:
     server = await servers.get(world.deps, world.admin, "office")
     assert server["state"] == "quarantined"
     assert (await world.leaves())[-1]["actor"] == server["id"]
-    assert await world.state(REF) == "quarantined"
+    with pytest.raises(NotFound):
+        await world.state(REF)
+    await world.sync(PAY)
+    assert await world.state(REF) == "quarantined", "the control: an administrator's sync takes it in"
+
+
+@pytest.mark.claim("tool:quarantined-until-reviewed")
+async def test_a_server_that_lists_other_names_each_time_does_not_fill_the_registry(world: World) -> None:
+    await world.server(PAY)
+    before = await world.epoch(), len(await world.leaves())
+    for number in range(20):
+        listed = [PAY, *(tool(f"t{number}-{n}") for n in range(10))]
+        await review.sync(world.deps, None, "office", IDENTITY, listed)
+    assert (await world.epoch(), len(await world.leaves())) == before
+    await review.sync(world.deps, None, "office", IDENTITY, [tool("pay_invoice", description="Other.")])
+    assert await world.epoch() != before[0], "the control: a change of a known tool is taken in at once"
 
 
 async def test_only_an_administrator_syncs_and_only_a_reviewer_reviews(world: World) -> None:

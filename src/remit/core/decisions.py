@@ -36,6 +36,7 @@ REASONS: Final[dict[str, ReasonForm]] = {
     "budget.exceeded": ReasonForm(6, "this would pass a limit", "Wait, ask for less, or ask the owner."),
     "budget.uncountable": ReasonForm(6, "an amount can't be counted", "Send a non-negative plain amount."),
     "approval.needed": ReasonForm(7, "a person must approve this call", "Wait for the answer, then call again."),
+    "approval.crowded": ReasonForm(7, "too many questions of this session wait", "Wait until some are answered."),
     "approval.denied": ReasonForm(7, "a person said no", "Do not ask again in this session."),
     "approval.void": ReasonForm(7, "what was approved is no longer what would happen", "Ask again with a new call."),
     "approval.too_large": ReasonForm(7, "this call is too large to be shown whole", "Make it smaller."),

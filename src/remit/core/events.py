@@ -73,6 +73,7 @@ class Kind(IntEnum):
     APPROVAL_VOID = 72
     APPROVAL_USED = 73
     APPROVAL_EXPIRED = 74
+    APPROVAL_RETURNED = 75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ from remit.services.registry import find
 _LIST_LIMITS: Final = JsonLimits(max_bytes=4_194_304, max_depth=64)
 SHORTEST_SECRET: Final = 8
 _LONG_WORD: Final = 16
+_INTERPRETER: Final = re.compile(r"(python|pypy)[0-9.]*|node|deno|bun|ruby|perl|php|(ba|da|z)?sh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +168,25 @@ async def _identity(target: Target, server_info: bytes) -> Json:
     identity: dict[str, Json] = {name: info[name] for name in ("serverInfo", "instructions") if name in info}
     if isinstance(target, StdioTarget):
         identity["executable"] = await asyncio.to_thread(_executable, target.command)
+        script = await asyncio.to_thread(_script, target)
+        if script is not None:
+            identity["script"] = script
     return identity
 
 
 def _executable(command: str) -> Json:
-    path = Path(command).resolve()
+    return _hashed(Path(command).resolve())
+
+
+def _script(target: StdioTarget) -> Json:
+    """What an interpreter runs: the first file that it is given. Other arguments may be data, which may change."""
+    if _INTERPRETER.fullmatch(Path(target.command).name) is None:
+        return None
+    files = (Path(argument) for argument in target.args if not argument.startswith("-"))
+    return next((_hashed(path.resolve()) for path in files if path.is_file()), None)
+
+
+def _hashed(path: Path) -> Json:
     try:
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()

@@ -31,6 +31,9 @@ from remit.services.deps import Deps
 MAX_SHOWN: Final = 16_384
 LIFE: Final = HOUR
 MAX_NOTE: Final = 2_000
+# Questions of one root session that may wait at once: more would bury what a person should look at.
+MAX_WAITING: Final = 20
+EXPIRED_AT_ONCE: Final = 1_000
 # Stands in the row for arguments that the log keeps, and in what is read for arguments that were erased.
 _SEALED: Final = b"null"
 
@@ -96,6 +99,12 @@ async def broken_binding(unit: Unit, approval: Approval, wanted: Approval) -> st
     return None
 
 
+async def crowded(unit: Unit, root: str, now: int) -> bool:
+    """Whether as many questions of this root session wait as may."""
+    waiting = [one for one in await unit.approvals.pending_of(root) if one.state_at(now) == "pending"]
+    return len(waiting) >= MAX_WAITING
+
+
 async def being_written(unit: Unit, wanted: Approval) -> bool:
     """Whether a call of this root is under way that may write to a record of the question: it would be shown in vain.
 
@@ -126,6 +135,27 @@ async def use(unit: Unit, approval: Approval) -> bool:
     if used:
         await unit.log.append(_event(Kind.APPROVAL_USED, approval, approval.agent, ()))
     return used
+
+
+async def give_back(unit: Unit, approval_id: str) -> None:
+    """An approval whose call reached no server is good again: single use is of the effect."""
+    used = await unit.approvals.get(approval_id)
+    if used is not None and await unit.approvals.move(replace(used, state="approved"), "used"):
+        await unit.log.append(_event(Kind.APPROVAL_RETURNED, used, used.agent, ()))
+
+
+async def expire(deps: Deps) -> None:
+    """Write down which questions and unused answers ran out, so that they are no longer in the way of others."""
+    now = deps.clock.now()
+    async with deps.store.view(deps.org) as view:
+        stored = [*await view.approvals.list("pending", EXPIRED_AT_ONCE, None)]
+        stored += await view.approvals.list("approved", EXPIRED_AT_ONCE, None)
+    late = [approval for approval in stored if approval.state_at(now) == "expired"]
+    if late:
+        async with deps.store.unit(deps.org) as unit:
+            for approval in late:
+                if await unit.approvals.move(replace(approval, state="expired"), approval.state):
+                    await unit.log.append(_event(Kind.APPROVAL_EXPIRED, approval, approval.agent, ()))
 
 
 async def answer(deps: Deps, caller: PersonCaller, approval_id: str, request: Json) -> Approval:
@@ -176,7 +206,8 @@ async def listing(
     """Approvals that the caller may see, oldest first."""
     now = deps.clock.now()
     async with deps.store.view(deps.org) as view:
-        found = await view.approvals.list(state, limit, after)
+        # What ran out may still be stored as it was before.
+        found = await view.approvals.list(None if state == "expired" else state, limit, after)
         wanted = [item for item in found if state is None or item.state_at(now) == state]
         return tuple([await _opened(deps, view, item) for item in wanted if await _may_see(view, caller, item)])
 

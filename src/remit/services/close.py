@@ -23,6 +23,7 @@ from remit.core.tools import OutputReview
 from remit.guards.json_in import as_json, parse
 from remit.guards.secrets import KnownSecrets, redact_known
 from remit.policy.flow import result_labels
+from remit.services.approve import give_back
 from remit.services.deps import Deps, require
 from remit.services.recorded import first_flow
 from remit.services.subjects import subject_of
@@ -151,6 +152,8 @@ async def _record(
         case "done" | "failed":
             await _settle_budgets(unit, call, spent=not _not_done(outcome))
             state = outcome.kind
+            if outcome.not_acted and call.approval is not None:
+                await give_back(unit, call.approval)
         case _ as unreachable:
             assert_never(unreachable)
     await unit.calls.put(replace(call, state=state, reservations=()))

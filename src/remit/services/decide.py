@@ -287,6 +287,8 @@ async def _with_person(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool
         case approve.Waiting(approval):
             return await _ask(unit, facts, replace(approval, arguments=facts.arguments), approval.asked_event)
         case approve.Unanswered():
+            if await approve.crowded(unit, wanted.root, facts.now):
+                raise _No(Reason("approval.crowded", f"{approve.MAX_WAITING} wait already"))
             if await approve.being_written(unit, wanted):
                 raise _No(Reason("approval.void", "a write to a record that it refers to has no outcome yet"))
             event = await unit.log.append(recorded.draft(facts, Kind.ASKED, ("approval.needed",), about=wanted.id))

@@ -1,27 +1,34 @@
 """What was cut short: found at start and while running, and brought to an end.
 
 Intents without an outcome are marked unknown and listed until a person settles them; an erasure that was recorded but
-not carried out is carried out.
+not carried out is carried out. Approvals that ran out are written down as such. A caller that forwards by itself and
+reports nothing within 30 s counts as having been shown what is untrusted.
 
 A forwarding process that died can't report any more. Each process holds a lock under its instance name for as long as
 it lives, so ``alive`` can tell; a caller that forwards by itself has until its deadline.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from remit.core.calls import Call
 from remit.core.credentials import PersonCaller
+from remit.core.labels import UNTRUSTED
+from remit.services.approve import expire
 from remit.services.audit import finish_erasures
 from remit.services.close import give_up
+from remit.services.decide import FORWARD_WITHIN, REPORT_WITHIN
 from remit.services.deps import Deps, require
 
 
 async def sweep(deps: Deps, alive: Callable[[str], bool]) -> tuple[Call, ...]:
     """Mark as unknown every open call that nobody will report on, finish erasures; all unknown calls are returned."""
     await finish_erasures(deps)
+    await expire(deps)
     now = deps.clock.now()
     async with deps.store.view(deps.org) as view:
         waiting = await view.calls.unfinished()
+    await _taint(deps, [call for call in waiting if call.state == "open" and _silent(call, now)])
     lost = [call for call in waiting if call.state == "open" and _lost(call, now, alive)]
     for call in lost:
         async with deps.store.unit(deps.org) as unit:
@@ -38,6 +45,22 @@ async def unknown(deps: Deps, caller: PersonCaller) -> tuple[Call, ...]:
     require(caller, "administrator", "auditor")
     async with deps.store.view(deps.org) as view:
         return tuple(call for call in await view.calls.unfinished() if call.state == "unknown")
+
+
+async def _taint(deps: Deps, silent: Sequence[Call]) -> None:
+    """Attack G7: who says nothing of what it read would else stay clean. Labels only join, so once is enough."""
+    for root in {call.root for call in silent}:
+        async with deps.store.view(deps.org) as view:
+            flow = await view.sessions.flow(root)
+        if flow is not None and not UNTRUSTED.within(flow.labels):
+            async with deps.store.unit(deps.org) as unit:
+                flow = await unit.sessions.flow(root)
+                if flow is not None:
+                    await unit.sessions.put_flow(replace(flow, labels=flow.labels.join(UNTRUSTED)))
+
+
+def _silent(call: Call, now: int) -> bool:
+    return call.instance is None and now >= call.deadline - REPORT_WITHIN + FORWARD_WITHIN
 
 
 def _lost(call: Call, now: int, alive: Callable[[str], bool]) -> bool:

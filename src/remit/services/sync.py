@@ -3,7 +3,8 @@
 Rules
 - A pin is never written here: an administrator's first sync agrees to the *server* as it is met; tools wait for review.
 - What is offered is kept beside the pin, so a second definition never overwrites the reviewed one.
-- A sync by the gateway (no caller) never agrees to anything: it quarantines, or finds all as it was agreed before.
+- A sync by the gateway (no caller) never agrees to anything: it quarantines, or finds all as it was agreed before. It
+  adds no tool either: a server that lists other names each time would fill the registry, whose rows stay for ever.
 - A definition that can't be read exactly is not taken in, and its tool counts as gone. Two different definitions under
   one name are both refused: which of them would be called can't be known.
 - A sync that finds nothing new writes nothing, so it moves no epoch and adds no event.
@@ -99,7 +100,7 @@ async def sync(
             raise WrongState(f"server {server.name} is retired")
         work = _Sync(deps, unit, server, caller.person.id if caller else server.id)
         server = await _identity(work, seen, agrees=caller is not None)
-        await _tools(work, offers)
+        await _tools(work, offers, adds=caller is not None)
     return {
         "tools": [line for _, line in sorted(work.found.items())],
         "refused": [one.document() for one in refused],
@@ -124,7 +125,7 @@ async def _identity(work: _Sync, seen: str, *, agrees: bool) -> Server:
     return met
 
 
-async def _tools(work: _Sync, offers: Mapping[str, _Offer]) -> None:
+async def _tools(work: _Sync, offers: Mapping[str, _Offer], *, adds: bool) -> None:
     known = {tool.ref: tool for tool in await work.unit.nouns.all(Tool) if tool.server == work.server.id}
     listed = {tool_ref(work.server.name, name): offer for name, offer in offers.items()}
     gone = [tool for ref, tool in known.items() if ref not in listed and tool.offered is not None]
@@ -136,7 +137,8 @@ async def _tools(work: _Sync, offers: Mapping[str, _Offer]) -> None:
     for ref, offer in listed.items():
         before = known.get(ref)
         if before is None:
-            await _new(work, ref, offer, renamed=offer.nameless in left)
+            if adds:
+                await _new(work, ref, offer, renamed=offer.nameless in left)
         elif before.offered != offer.fingerprint:
             await _changed(work, before, offer)
         else:

@@ -23,9 +23,8 @@ async def list_approvals(job: Job) -> Answer:
     if wanted is not None and state is None:
         raise InvalidDocument(f"state is one of {', '.join(_STATES)}", pointer="/state")
     now = job.deps.clock.now()
-    found = await approve.listing(job.deps, caller, None, 10_000, None)
-    shown = [approve.document(item, now) for item in found if state is None or item.state_at(now) == state]
-    return page(job, shown, "approval")
+    found = await approve.listing(job.deps, caller, state, 10_000, None)
+    return page(job, [approve.document(item, now) for item in found], "approval")
 
 
 async def show_approval(job: Job) -> Answer:
