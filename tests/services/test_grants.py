@@ -236,3 +236,45 @@ async def test_a_quarantined_tool_is_not_granted(world: World) -> None:
     await world.sync(tool("pay_invoice", PAY_SCHEMA, description="Other."), READ, LIST)
     with pytest.raises(InvalidDocument, match="no approved tool"):
         await world.grant(REF)
+
+
+@pytest.mark.claim("grant:never-widens")
+@pytest.mark.parametrize(
+    ("limits", "signed"),
+    [
+        ([{"name": "eur", "of": "call"}], False),
+        ([{"name": "eur", "of": "/amount", "unit": "USD"}], False),
+        ([{"name": "eur", "of": "/amount", "unit": "EUR"}], True),
+    ],
+    ids=["counted as calls", "another currency", "the same: the control"],
+)
+async def test_a_later_tool_can_t_turn_a_grant_s_limit_into_another(
+    world: World, limits: list[dict[str, str]], *, signed: bool
+) -> None:
+    """A grant for tools to come limits 250 EUR a day. Counted as calls, 250 payments of any size would fit."""
+    await world.server(PAY, PAY.replace(b"pay_invoice", b"pay_again"))
+    await world.review_pay()
+    await world.agent()
+    every = {"server": "office", "effects": ["spend"], "future": True}
+    await world.grant(every, limits={"eur": "250.00", "per": "day"})
+    money = {"/amount": {"role": "how_much", "type": "money", "unit": limits[0].get("unit", "EUR")}}
+    review = world.review("office/pay_again", effect="spend", arguments=money, limits=limits)
+    if signed:
+        await review
+    else:
+        with pytest.raises(Conflict, match="no longer hold"):
+            await review
+
+
+@pytest.mark.claim("grant:never-widens")
+async def test_a_limit_can_t_be_renamed_away_by_a_review_in_between(world: World) -> None:
+    """As a write, the tool is out of the grant's reach, and its limit may change; back as a spend it must count."""
+    await world.server(PAY)
+    await world.review_pay()
+    await world.agent()
+    await world.grant("office/pay_invoice", limits={"eur": "250.00", "per": "day"})
+    renamed = {"limits": [{"name": "amount", "of": "/amount", "unit": "EUR"}]}
+    await world.review_pay(effect="write", **renamed)
+    with pytest.raises(Conflict, match="no longer hold"):
+        await world.review_pay(**renamed)
+    await world.review_pay()

@@ -44,7 +44,7 @@ async def apply(deps: Deps, caller: PersonCaller, document: Document) -> dict[st
         reached = {ref: one for ref, one in approved.items() if grant.reaches(one.tool)}
         _check_selectors(grant, reached, known)
         _check_counted(reached)
-        _check_limits(grant, reached)
+        check_limits(grant, reached)
         check_grant(grant, [one.facts for one in reached.values()])
         await unit.nouns.add(grant)
         await prove(unit)
@@ -122,8 +122,11 @@ def _check_counted(reached: Mapping[str, ReviewedTool]) -> None:
             )
 
 
-def _check_limits(grant: Grant, reached: Mapping[str, ReviewedTool]) -> None:
-    """Every limited name is counted by a reached tool, and all that count under one name use one unit."""
+def check_limits(grant: Grant, reached: Mapping[str, ReviewedTool]) -> None:
+    """Every limited name is counted by a reached tool, and all that count under one name use one unit.
+
+    Held when a grant is made and when a review is signed that it reaches. Raises ``InvalidDocument``.
+    """
     units: dict[str, set[str | None]] = {CALLS: {None}}
     for one in reached.values():
         for limit in one.review.limits:

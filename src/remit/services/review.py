@@ -31,6 +31,7 @@ from remit.guards.shape import ArgumentShape
 from remit.services.authority import Authority
 from remit.services.deps import Deps, require
 from remit.services.documents import CALLS, Document, committed, directory
+from remit.services.grants import check_limits
 from remit.services.registry import find, prove, require_reader
 from remit.services.review_document import check_fit, read_review, review_document
 from remit.services.sync import sync
@@ -159,6 +160,7 @@ async def _sign(deps: Deps, unit: Unit, caller: PersonCaller, tool: Tool, review
     reaching = _reaching(authority, signed, deps.clock.now())
     _check_counted(reaching, review)
     _check_still_limited(reaching, before, review)
+    _check_one_unit(reaching, authority)
     answer = review_document(review, caller.person.email)
     await unit.log.append(
         EventDraft(
@@ -222,6 +224,18 @@ def _check_still_limited(reaching: Sequence[Grant], before: ToolReview | None, r
                 f"{grant.id} limits {min(lost & limited)}, which this review would no longer count so",
                 hint="Keep the limit and its unit, or revoke the grant first.",
             )
+
+
+def _check_one_unit(reaching: Sequence[Grant], authority: Authority) -> None:
+    """What a grant limits must mean one thing over all that it reaches, tools that came later too."""
+    for grant in reaching:
+        try:
+            check_limits(grant, {ref: one for ref, one in authority.tools.items() if grant.reaches(one.tool)})
+        except InvalidDocument as error:
+            raise Conflict(
+                f"{grant.id} would reach this tool, and its limits would no longer hold: {error.detail}",
+                hint="Count it under the name and unit that the grant limits, or revoke the grant first.",
+            ) from error
 
 
 def _counts(grant: Grant, tool: Tool, now: int) -> bool:
