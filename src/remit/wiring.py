@@ -331,8 +331,13 @@ async def _signing(remit: Remit) -> None:
 
 
 def _write_new(path: Path, data: bytes) -> None:
-    """A file that was not there, for its owner only, on disk before this returns."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    """A file of its own, for its owner only, on disk before this returns.
+
+    What stands there, left by a making that was cut short or put there by somebody, is taken away and never written
+    through: a symbolic link, or a file that others may read.
+    """
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         os.write(handle, data)
         os.fsync(handle)

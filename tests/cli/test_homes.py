@@ -42,6 +42,21 @@ def test_init_makes_a_home_for_its_owner_only(run: Run, tmp_path: Path) -> None:
     assert "same" in answer.stderr or "own user" in answer.stderr
 
 
+@pytest.mark.claim("cli:person-key-is-private")
+def test_init_writes_no_key_through_a_link_or_into_a_file_that_others_read(run: Run, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine", "utf-8")
+    keys = tmp_path / "home" / "keys"
+    keys.mkdir(parents=True)
+    (keys / "person.key").symlink_to(elsewhere)
+    (keys / "log.seed").write_text("", "utf-8")
+    (keys / "log.seed").chmod(0o644)
+    assert run("init").code == 0
+    assert elsewhere.read_text("utf-8") == "mine"
+    assert not (keys / "person.key").is_symlink()
+    assert {stat.S_IMODE(path.stat().st_mode) for path in keys.iterdir()} == {0o600}
+
+
 def test_a_second_init_is_a_conflict_and_changes_nothing(run: Run, home: Path) -> None:
     key = (home / "keys" / "person.key").read_bytes()
     answer = run("init")
