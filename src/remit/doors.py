@@ -1,5 +1,6 @@
 """What both HTTP doors share: how a request's body is read, and which web origins may knock."""
 
+import asyncio
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Final
@@ -26,14 +27,26 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return found
 
 
+BODY_SECONDS: Final = 30.0
+"""How long a request's body may take to come."""
+
+
 async def read_body(receive: Receive, headers: Mapping[str, str], bound: int) -> bytes:
-    """The request's body. Raises ``UnsupportedMedia`` and, without reading on, ``TooLarge``."""
+    """The request's body. Raises ``UnsupportedMedia``, ``Malformed`` and, without reading on, ``TooLarge``."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise UnsupportedMedia
     length = headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > bound:
         raise TooLarge(f"the body is over {bound} bytes")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _whole(receive, bound)
+    except TimeoutError as error:
+        raise Malformed(f"the body did not come within {BODY_SECONDS:g} s") from error
+
+
+async def _whole(receive: Receive, bound: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:

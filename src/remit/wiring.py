@@ -40,6 +40,8 @@ from remit.web.server import create_app
 ORG: Final = "main"
 DEFAULT_ISSUER: Final = "http://localhost:8765"
 DEFAULT_PERSON: Final = "admin@localhost"
+LAST_WORDS: Final = 10.0
+"""Seconds beyond the longest upstream call that a request may still take when the process is told to stop."""
 
 log = structlog.get_logger()
 
@@ -206,7 +208,15 @@ async def serve(
         if lost:
             log.warning("calls.unknown", count=len(lost), see="remit audit unknown")
         config = uvicorn.Config(
-            remit.app, host=host, port=port, log_config=None, access_log=False, lifespan="off", server_header=False
+            remit.app,
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            # A call under way may end; what comes to no end does not keep the process.
+            timeout_graceful_shutdown=int(settings.call_timeout + LAST_WORDS),
         )
         server = _Announcing(config, lambda url: on_ready(_announce(remit.home, url)))
         chores = [

@@ -226,7 +226,10 @@ async def test_hidden_ungranted_quarantined_and_absent_tools_answer_alike(house:
     for name in names:
         result = await house.call(name, {"a": 1})
         decision = decision_of(result)
-        for varying in ("tool", "call_id", "event"):
+        # Named as it was asked for: a resolved alias would tell that the tool is there.
+        assert decision.pop("tool") == name
+        assert text_of(result).startswith(f"Remit refused {name}: ")
+        for varying in ("call_id", "event"):
             decision.pop(varying)
         shapes.append((text_of(result).split(":", 1)[1].split("[")[0], decision))
         assert "tool.unknown" in text_of(result)

@@ -343,13 +343,41 @@ async def test_a_session_that_the_server_forgot_costs_one_more_try_and_no_second
     assert [kind for kind in await house.kinds_since(size) if kind in (62, 63)] == [62, 63, 62, 63]
 
 
-async def test_a_server_that_says_it_did_nothing_is_tried_twice_at_most(house: House) -> None:
-    house.upstream.on_call = lambda _: http(429)
+async def test_a_server_that_forgets_us_on_every_call_is_tried_twice_at_most(house: House) -> None:
+    house.upstream.on_call = lambda _: http(404)
     assert "was not called" in text_of(await house.call("office__read_mail"))
     assert len(house.upstream.effects) == 2
     named = await house.call("office__read_mail", {}, {"remit/call_id": "once"})
     assert "was not called" in text_of(named)
     assert len(house.upstream.effects) == 3
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+async def test_a_server_that_refuses_at_its_door_is_not_asked_again(house: House, status: int) -> None:
+    house.upstream.on_call = lambda _: http(status)
+    assert "was not called" in text_of(await house.call("office__read_mail"))
+    assert len(house.upstream.effects) == 1
+
+
+@pytest.mark.claim("tool:pinned")
+async def test_a_hint_that_comes_while_the_list_is_read_is_not_lost(house: House) -> None:
+    """What was read may be older than the change that the hint tells of: it is compared again before the next call."""
+    honest = house.upstream.simulator.answer
+
+    async def tells(request: Request) -> bytes | None:
+        answer = honest(request)
+        assert isinstance(answer, bytes)
+        if request.message.get("method") != "tools/list" or house.upstream.tools != [PAY, READ]:
+            return answer
+        house.upstream.tools = [PAY, OTHER_READ]
+        ours = json.dumps({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}).encode()
+        events = b"".join(b"data: " + one + b"\n\n" for one in (ours, answer.partition(b"\r\n\r\n")[2]))
+        return http(200, events, "text/event-stream", Connection="close")
+
+    house.upstream.simulator.answer = tells
+    assert "content" in await house.call("office__pay_invoice", {"recipient": "a", "amount": 1})
+    assert "tool.changed" in text_of(await house.call("office__read_mail"))
+    assert len(house.upstream.effects) == 1
 
 
 async def test_a_server_that_forgot_us_is_met_again_when_its_list_is_compared(world: World) -> None:

@@ -147,6 +147,19 @@ async def test_a_result_that_is_no_tool_result_is_withheld(desk: Desk) -> None:
         assert "withheld" in json.dumps(delivery.result)
 
 
+async def test_a_session_that_ran_out_is_written_down_once_whoever_sweeps(desk: Desk) -> None:
+    short, long = await desk.session(ttl="PT10M"), await desk.session(ttl="PT5H")
+    desk.world.later(10 * 60_000)
+    other = await desk.another_process()
+    for deps in (desk.deps, other, desk.deps):
+        await sweep(deps, lambda _: True)
+    leaves = [leaf for leaf in await desk.world.leaves() if leaf["k"] == Kind.SESSION_EXPIRED]
+    assert [(leaf["session"], leaf["agent"]) for leaf in leaves] == [(short.session, short.agent)]
+    async with desk.deps.store.view(desk.deps.org) as view:
+        states = [await view.sessions.get(one.session) for one in (short, long)]
+    assert [one.state for one in states if one] == ["expired", "active"]
+
+
 async def test_an_intent_that_nobody_reports_on_becomes_unknown_is_listed_and_settled_by_a_person(desk: Desk) -> None:
     session = await desk.session()
     decision = await desk.pay(session, 80, call_id="lost")

@@ -50,7 +50,7 @@ async def test_a_sealed_credential_opens_for_no_other_server(world: World) -> No
     await servers.add(world.deps, world.admin, HTTP)
     await servers.add(world.deps, world.admin, {**HTTP, "name": "evil"})
     await servers.store_secret(world.deps, world.admin, "office", "header", "Authorization", VALUE)
-    await servers.store_secret(world.deps, world.admin, "evil", "header", "Authorization", "x")
+    await servers.store_secret(world.deps, world.admin, "evil", "header", "Authorization", "x" * 8)
     office, evil = await noun(world, "office"), await noun(world, "evil")
     async with world.deps.store.unit(world.deps.org) as unit:
         sealed = await unit.secrets.get(f"{office.id}/header:Authorization")
@@ -64,25 +64,27 @@ async def test_a_child_gets_the_listed_environment_and_its_stored_values(world: 
     await servers.add(world.deps, world.admin, STDIO)
     with pytest.raises(NotFound):
         await servers.secrets_of(world.deps, await noun(world, "git"))
-    await servers.store_secret(world.deps, world.admin, "git", "env", "GIT_TOKEN", "t0ken")
-    await servers.store_secret(world.deps, world.admin, "git", "env", "OTHER", "o")
+    await servers.store_secret(world.deps, world.admin, "git", "env", "GIT_TOKEN", "t0ken-of-git")
+    await servers.store_secret(world.deps, world.admin, "git", "env", "OTHER", "other-one")
     opened = await servers.secrets_of(world.deps, await noun(world, "git"))
-    assert dict(opened.env) == {"PLAIN": "1", "TOKEN": "t0ken", "OTHER": "o"}
+    assert dict(opened.env) == {"PLAIN": "1", "TOKEN": "t0ken-of-git", "OTHER": "other-one"}
 
 
 @pytest.mark.parametrize(
     ("name", "place", "header", "value"),
     [
-        ("office", "header", "X Y", "v"),
-        ("office", "header", "Host", "v"),
-        ("office", "header", "Mcp-Session-Id", "v"),
+        ("office", "header", "X Y", "long-enough"),
+        ("office", "header", "Host", "long-enough"),
+        ("office", "header", "Mcp-Session-Id", "long-enough"),
         ("office", "header", "X", "a\r\nHost: evil"),
         ("office", "header", "X", ""),
-        ("office", "header", "X", " padded"),
-        ("office", "env", "TOKEN", "v"),
-        ("git", "header", "X", "v"),
-        ("git", "env", "A=B", "v"),
-        ("git", "env", "A", "a\x00b"),
+        ("office", "header", "X", " padded-value"),
+        ("office", "header", "X", "7-bytes"),
+        ("office", "env", "TOKEN", "long-enough"),
+        ("git", "header", "X", "long-enough"),
+        ("git", "env", "A=B", "long-enough"),
+        ("git", "env", "A", "long\x00enough"),
+        ("git", "env", "A", "7-bytes"),
     ],
 )
 async def test_a_credential_that_cannot_stand_in_its_place_is_refused(
@@ -100,7 +102,7 @@ async def test_only_administrators_add_retire_and_hold_credentials(world: World)
         await servers.add(world.deps, other, HTTP)
     await servers.add(world.deps, world.admin, HTTP)
     with pytest.raises(Forbidden):
-        await servers.store_secret(world.deps, other, "office", "header", "X", "v")
+        await servers.store_secret(world.deps, other, "office", "header", "X", "long-enough")
     with pytest.raises(Forbidden):
         await servers.retire(world.deps, other, "office")
 

@@ -207,6 +207,19 @@ class RowsContract:
             assert await view.sessions.live(None, ident("key", 2)) == (other,)
             assert await view.sessions.live(ident("agt", 2), ident("key", 2)) == ()
 
+    async def test_sessions_that_ran_out_are_found_earliest_first(self, store: Store) -> None:
+        late, later, living = session(1, expires=2_000), session(2, expires=1_000), session(3, expires=2_001)
+        over = session(4, expires=1, state="ended")
+        async with store.unit("main") as unit:
+            for one in (late, later, living, over):
+                await unit.sessions.add(one)
+        async with store.unit("main") as unit:
+            assert await unit.sessions.lapsed(2_000, 10) == (later, late)
+            assert await unit.sessions.lapsed(2_000, 1) == (later,)
+            await unit.sessions.replace(replace(later, state="expired"))
+            await unit.sessions.replace(replace(living, expires=1_500))
+            assert [one.id for one in await unit.sessions.lapsed(2_000, 10)] == [living.id, late.id]
+
     async def test_a_key_has_one_standing_session_for_good(self, store: Store) -> None:
         first, second = session(1, standing=True), session(2, standing=True)
         async with store.unit("main") as unit:

@@ -64,6 +64,7 @@ def options(  # the options that all commands share
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Diagnostics())),

@@ -147,6 +147,11 @@ class Decision:
         """Why; empty only for an Allow."""
         return () if isinstance(self.verdict, Allow) else self.verdict.reasons
 
+    @property
+    def hidden(self) -> bool:
+        """Whether the tool is not there for this chain, in which case the answer tells nothing of it."""
+        return any(reason.code == "tool.unknown" for reason in self.reasons)
+
     def document(self) -> dict[str, Json]:
         """The JSON form of INTERFACES section 4."""
         number: int | None = None

@@ -86,6 +86,9 @@ class Sessions(Protocol):
     async def live(self, agent: str | None, key: str | None) -> tuple[Session, ...]:
         """Active sessions that an agent takes part in, or that a key started; of all when both are None."""
 
+    async def lapsed(self, now: int, limit: int) -> tuple[Session, ...]:
+        """Sessions that are stored as active although they expired by ``now``, earliest first."""
+
     async def flow(self, root: str) -> FlowState | None:
         """The flow state of a root session, or None."""
 

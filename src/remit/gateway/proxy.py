@@ -8,7 +8,7 @@ and its result is handed on only after the outcome was recorded.
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -31,7 +31,7 @@ from remit.core.ids import base32, is_call_id, tool_ref
 from remit.doors import headers_of, own_origin, read_body
 from remit.gateway import wire
 from remit.gateway.servers import Ready, Servers
-from remit.gateway.upstream import ErrorReply, NotSent, OutcomeUnknown, Result
+from remit.gateway.upstream import ErrorReply, NotSent, OutcomeUnknown, Result, Stale
 from remit.guards.json_in import JsonLimits, as_json, parse
 from remit.guards.secrets import redact_known
 from remit.problems import PROBLEM, problem
@@ -220,7 +220,7 @@ class Gateway:
         except Conflict as error:
             return wire.error(request.raw_id, wire.INVALID_PARAMS, error.detail)
         if not isinstance(decision.verdict, Allow):
-            return wire.result(request.raw_id, wire.tool_error(decision.sentence(), decision.document()))
+            return _not_allowed(request, decision)
         if decision.replayed:
             text = f"Remit: {ref} was already forwarded under this call id (intent {decision.verdict.intent})."
             return wire.result(request.raw_id, wire.tool_error(text, decision.document()))
@@ -235,7 +235,7 @@ class Gateway:
         if isinstance(decision.verdict, Allow):
             await close_call(self._deps, caller, call.call_id, Outcome("failed", not_acted=True))
             return wire.result(request.raw_id, wire.tool_error(f"Remit: {ref} was not called; call again."))
-        return wire.result(request.raw_id, wire.tool_error(decision.sentence(), decision.document()))
+        return _not_allowed(request, decision)
 
     async def _prepare(self, sight: Sight, ref: str) -> tuple[Ready | None, RemitError | None]:
         """Connect and compare before deciding, so that a definition that changed is refused and not called.
@@ -270,7 +270,7 @@ class Gateway:
         except NotSent as error:
             said = f"Remit: {decision.tool} was not called: {error.detail}. {error.hint}"
             answer = await self._closed(request, caller, decision, Outcome("failed", not_acted=True), ready, said)
-            return None if again and ready is not None else answer
+            return None if again and isinstance(error, Stale) else answer
         except OutcomeUnknown as error:
             said = f"Remit: what became of {decision.tool} is not known: {error.detail}. {error.hint}"
             return await self._closed(request, caller, decision, Outcome("unknown"), ready, said)
@@ -347,6 +347,13 @@ def _doorway(scope: Scope) -> Doorway:
     if "/" in tail:
         raise NotFound("there is /mcp, and /mcp/{server}")
     return Doorway(tail or None)
+
+
+def _not_allowed(request: wire.Request, decision: Decision) -> bytes:
+    """A Deny or an Ask as a tool result. What is hidden is named as it was asked for."""
+    if decision.hidden:
+        decision = replace(decision, tool=str(request.params.get("name", "")))
+    return wire.result(request.raw_id, wire.tool_error(decision.sentence(), decision.document()))
 
 
 def _call_id_is_sound(request: wire.Request) -> bool:

@@ -31,13 +31,12 @@ from remit.gateway.upstream import (
     list_tools,
 )
 from remit.guards.json_in import JsonLimits, parse
-from remit.guards.secrets import KnownSecrets
+from remit.guards.secrets import SHORTEST, KnownSecrets
 from remit.services import servers, sync
 from remit.services.deps import Deps, require
 from remit.services.registry import find
 
 _LIST_LIMITS: Final = JsonLimits(max_bytes=4_194_304, max_depth=64)
-SHORTEST_SECRET: Final = 8
 _LONG_WORD: Final = 16
 _INTERPRETER: Final = re.compile(r"(python|pypy)[0-9.]*|node|deno|bun|ruby|perl|php|(ba|da|z)?sh")
 
@@ -60,6 +59,7 @@ class Servers:
         self._resync = resync
         self._pool = Upstreams(now, on_list_changed=self._changed)
         self._compared: dict[UpstreamKey, tuple[Connection, float]] = {}
+        self._hints: dict[UpstreamKey, int] = {}
         self._turns: dict[UpstreamKey, asyncio.Lock] = {}
 
     async def ready(self, server: Server, session: str) -> Ready:
@@ -69,6 +69,7 @@ class Servers:
         async with self._turns.setdefault(key, asyncio.Lock()):
             connection = await self._pool.get(key, target)
             if self._stale(key, connection):
+                hinted = self._hints.get(key, 0)
                 try:
                     await self._compare(None, server, target, connection)
                 except NotSent:
@@ -77,7 +78,9 @@ class Servers:
                         raise
                     connection = await self._pool.get(key, target)
                     await self._compare(None, server, target, connection)
-                self._compared[key] = (connection, self._now())
+                # A change that was hinted at while the list was being read may be missing from what was read.
+                if self._hints.get(key, 0) == hinted:
+                    self._compared[key] = (connection, self._now())
         return Ready(connection, secrets)
 
     def _stale(self, key: UpstreamKey, connection: Connection) -> bool:
@@ -101,8 +104,9 @@ class Servers:
     async def end_session(self, session: str) -> None:
         """Close what was opened for one session."""
         await self._pool.close_session(session)
-        for key in [key for key in self._compared if key.session == session]:
-            del self._compared[key]
+        for known in (self._compared, self._hints):
+            for key in [key for key in known if key.session == session]:
+                del known[key]
         for key in [key for key, turn in self._turns.items() if key.session == session and not turn.locked()]:
             del self._turns[key]
 
@@ -121,6 +125,7 @@ class Servers:
     def _changed(self, key: UpstreamKey) -> None:
         """A server hinted that its list changed: compare before the next use."""
         self._compared.pop(key, None)
+        self._hints[key] = self._hints.get(key, 0) + 1
 
     async def _compare(
         self, caller: PersonCaller | None, server: Server, target: Target, connection: Connection
@@ -135,7 +140,7 @@ class Servers:
         plain = {value for _, value in transport.env} if isinstance(transport, StdioTransport) else set()
         values = {value for _, value in (*opened.headers, *opened.env)} - plain
         pieces = {piece.encode() for value in values for piece in (value, *_pieces(value))}
-        long = tuple(piece for piece in sorted(pieces) if len(piece) >= SHORTEST_SECRET)
+        long = tuple(piece for piece in sorted(pieces) if len(piece) >= SHORTEST)
         secrets = KnownSecrets(long) if long else None
         match transport:
             case HttpTransport(url):

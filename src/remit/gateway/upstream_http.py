@@ -35,6 +35,7 @@ from remit.gateway.upstream_wire import (
     Now,
     OutcomeUnknown,
     Reply,
+    Stale,
     Usage,
     answer,
     cancelled,
@@ -178,7 +179,7 @@ class HttpConnection:
         number = self._last_id = self._last_id + 1
         body = request(number, method, params)
         if not self._alive:
-            raise NotSent("the connection is closed")
+            raise Stale("the connection is closed")
         # INVARIANT: raised outside the handlers, so that no exception of aiohttp's, which holds the request's headers,
         # hangs on ours as its context.
         failure: NotSent | OutcomeUnknown
@@ -237,7 +238,7 @@ class HttpConnection:
             )
         if status == _NOT_FOUND and self._has_session:
             self._die()
-            raise NotSent("the server no longer knows our session")
+            raise Stale("the server no longer knows our session")
         if status >= _BAD_REQUEST and response.content_type == JSON:
             message = read_message(await self._body(response))
             ids = (b"%d" % number, b"null") if status == _BAD_REQUEST else (b"%d" % number,)

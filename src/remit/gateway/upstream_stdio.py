@@ -25,6 +25,7 @@ from remit.gateway.upstream_wire import (
     Now,
     OutcomeUnknown,
     Reply,
+    Stale,
     StdioTarget,
     Usage,
     answer,
@@ -183,7 +184,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
 
     def _check_writable(self) -> None:
         if not self.alive:
-            raise NotSent("the server's process has ended")
+            raise Stale("the server's process has ended")
         if self._stdin().get_write_buffer_size() > self._limits.reply_bytes:
             raise NotSent("the server's process does not read its input")
 

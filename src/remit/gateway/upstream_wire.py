@@ -4,6 +4,7 @@ Rules
 - Bytes in, bytes out. ``params`` are spliced into a request verbatim, ``result`` and ``error`` are cut out of a reply
   verbatim; only the JSON-RPC 2.0 envelope is read. Nothing that we don't know is dropped.
 - ``NotSent`` means that nothing can have been acted on; ``OutcomeUnknown`` is everything else that is not an answer.
+  ``Stale``, of the first, says that another connection may do better; a server that refused would refuse again.
   Budgets are released by the first and never by the second, so whoever is in doubt raises the second.
 - A failure names no header, no environment value and no text of the server: both end up in front of an agent.
 
@@ -48,6 +49,12 @@ class NotSent(UpstreamUnavailable):
 
     code = "upstream_not_sent"
     default_hint = "Nothing was acted on; the call may be made again once the server answers."
+
+
+class Stale(NotSent):
+    """The connection to the upstream server had ended before the call could be sent."""
+
+    code = "upstream_stale"
 
 
 class OutcomeUnknown(UpstreamUnavailable):

@@ -1,8 +1,8 @@
 """What was cut short: found at start and while running, and brought to an end.
 
 Intents without an outcome are marked unknown and listed until a person settles them; an erasure that was recorded but
-not carried out is carried out. Approvals that ran out are written down as such. A caller that forwards by itself and
-reports nothing within 30 s counts as having been shown what is untrusted.
+not carried out is carried out. Approvals and sessions that ran out are written down as such. A caller that forwards by
+itself and reports nothing within 30 s counts as having been shown what is untrusted.
 
 A forwarding process that died can't report any more. Each process holds a lock under its instance name for as long as
 it lives, so ``alive`` can tell; a caller that forwards by itself has until its deadline.
@@ -19,12 +19,14 @@ from remit.services.audit import finish_erasures
 from remit.services.close import give_up
 from remit.services.decide import FORWARD_WITHIN, REPORT_WITHIN
 from remit.services.deps import Deps, require
+from remit.services.sessions import expire as expire_sessions
 
 
 async def sweep(deps: Deps, alive: Callable[[str], bool]) -> tuple[Call, ...]:
     """Mark as unknown every open call that nobody will report on, finish erasures; all unknown calls are returned."""
     await finish_erasures(deps)
     await expire(deps)
+    await expire_sessions(deps)
     now = deps.clock.now()
     async with deps.store.view(deps.org) as view:
         waiting = await view.calls.unfinished()

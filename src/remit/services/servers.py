@@ -15,6 +15,7 @@ from remit.core.errors import InvalidDocument, NotFound, WrongState
 from remit.core.events import EventDraft, Kind
 from remit.core.ports import Unit
 from remit.core.servers import HttpTransport, InjectedSecret, Server, StdioTransport
+from remit.guards.secrets import SHORTEST
 from remit.services.deps import Deps, require
 from remit.services.documents import Document, committed, read_server, server_document
 from remit.services.registry import find, prove, require_reader
@@ -175,6 +176,8 @@ def _checked(place: Place, name: str, value: str) -> InjectedSecret:
     forbidden = "\r\n\x00" if place == "header" else "\x00"
     if not value or len(value) > _MAX_SECRET or any(char in value for char in forbidden):
         raise InvalidDocument(f"the value can't stand in a {place}: it is empty, too long or has a line break")
+    if len(value.encode()) < SHORTEST:
+        raise InvalidDocument(f"a credential has {SHORTEST} bytes or more: a shorter one can't be told from other text")
     if place == "header" and not (value.isascii() and value == value.strip()):
         raise InvalidDocument("a header value is ASCII without blanks around it")
     return InjectedSecret(place, name)

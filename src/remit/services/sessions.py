@@ -30,6 +30,7 @@ from remit.tokens.jwt import SessionClaims
 TOKEN_LIFE: Final = 5 * MINUTE
 DEFAULT_LIFE: Final = HOUR
 LONGEST_LIFE: Final = 30 * DAY
+EXPIRED_AT_ONCE: Final = 1_000
 MAX_DEPTH: Final = 8
 
 
@@ -123,6 +124,28 @@ async def kill(deps: Deps, caller: PersonCaller, session_id: str, reason: str) -
         if not caller.person.has("administrator") and agent.owner != caller.person.id:
             raise Forbidden("only an administrator or the agent's owner may kill its sessions")
         return await stop_tree(unit, session, actor=caller.person.id, kind=Kind.SESSION_KILLED, reason=reason)
+
+
+async def expire(deps: Deps) -> None:
+    """Write down that sessions have run out. They were refused from that moment on; here the log learns of it."""
+    now = deps.clock.now()
+    async with deps.store.view(deps.org) as view:
+        late = await view.sessions.lapsed(now, EXPIRED_AT_ONCE)
+    if not late:
+        return
+    async with deps.store.unit(deps.org) as unit:
+        for session in await unit.sessions.lapsed(now, EXPIRED_AT_ONCE):
+            await unit.sessions.replace(replace(session, state="expired"))
+            await unit.log.append(
+                EventDraft(
+                    kind=Kind.SESSION_EXPIRED,
+                    actor=session.agent,
+                    subject=await subject_of(unit, session),
+                    agent=session.agent,
+                    chain=session.chain,
+                    session=session.id,
+                )
+            )
 
 
 async def stop_tree(unit: Unit, session: Session, *, actor: str, kind: Kind, reason: str) -> dict[str, Json]:

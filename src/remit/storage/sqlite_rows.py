@@ -112,7 +112,7 @@ class SqliteSessions(_Rows):
     async def add(self, session: Session) -> None:
         """A new session."""
         self._db.execute(
-            "INSERT INTO session (org, id, root, key, state, standing, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO session (org, id, root, key, state, standing, expires, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 self._org,
                 session.id,
@@ -120,6 +120,7 @@ class SqliteSessions(_Rows):
                 session.key,
                 session.state,
                 int(session.standing),
+                session.expires,
                 dumps(session),
             ),
         )
@@ -127,10 +128,11 @@ class SqliteSessions(_Rows):
     async def replace(self, session: Session) -> None:
         """The same session in another state."""
         self._db.execute(
-            "UPDATE session SET state = ?, standing = ?, body = ? WHERE org = ? AND id = ?",
+            "UPDATE session SET state = ?, standing = ?, expires = ?, body = ? WHERE org = ? AND id = ?",
             (
                 session.state,
                 int(session.standing),
+                session.expires,
                 dumps(session),
                 self._org,
                 session.id,
@@ -154,6 +156,11 @@ class SqliteSessions(_Rows):
             query = "SELECT body FROM session WHERE org = ? AND state = 'active' ORDER BY id"
             found = self._many(Session, query)
         return tuple(session for session in found if agent is None or agent in session.chain)
+
+    async def lapsed(self, now: int, limit: int) -> tuple[Session, ...]:
+        """Sessions that are stored as active and expired by ``now``."""
+        query = "SELECT body FROM session WHERE org = ? AND state = 'active' AND expires <= ? ORDER BY expires LIMIT ?"
+        return self._many(Session, query, now, limit)
 
     async def flow(self, root: str) -> FlowState | None:
         """The flow state of a root."""

@@ -10,6 +10,7 @@ from remit.core.credentials import Caller, HostCaller, PersonCaller, SessionCall
 from remit.core.errors import InvalidDocument, Unauthenticated
 from remit.services.authenticate import as_host, as_person, as_session
 from remit.services.deps import Deps
+from remit.web.readiness import Readiness
 
 MAX_PAGE: Final = 200
 PAGED: Final = ("limit", "after")
@@ -22,6 +23,7 @@ class Doors:
     """What the routes need beside the services: the log's signer, and what lives in the gateway."""
 
     signer: Signer
+    readiness: Readiness
     sync: Callable[[PersonCaller, str], Awaitable[Json]]
     stopped: Callable[[str], Awaitable[None]]
 

@@ -6,13 +6,12 @@ from remit.audit import tree
 from remit.audit.checkpoint import open_checkpoint
 from remit.core.approvals import ApprovalState
 from remit.core.canonical import Json
-from remit.core.errors import InvalidDocument, NotFound, Unavailable
+from remit.core.errors import InvalidDocument, NotFound
 from remit.services import approve, audit, close, reconcile
 from remit.web.job import PAGED, Answer, Job, Lines, Octets, Route, Text, page, whole
 
 _STATES: Final[tuple[ApprovalState, ...]] = get_args(ApprovalState)
 EVENT_FILTERS: Final = ("kind", "session", "agent", *PAGED)
-PROBE: Final = "readyz"
 _MOST: Final = 2**53
 
 
@@ -143,14 +142,7 @@ async def alive(job: Job) -> Answer:
 
 async def ready(job: Job) -> Answer:
     """The log can be written and policy stands."""
-    async with job.deps.store.view(job.deps.org) as view:
-        authority = await job.deps.authority.current(view)
-    if authority.engine is None:
-        raise Unavailable(authority.fault)
-    # Only a write tells whether the disk takes one: a unit that changes nothing succeeds on a full disk too.
-    async with job.deps.store.unit(job.deps.org) as unit:
-        await unit.key_use.touch(PROBE, job.deps.clock.now())
-    await audit.sign_checkpoint(job.deps, job.doors.signer)
+    await job.doors.readiness.check()
     return {"ok": True}
 
 

@@ -28,6 +28,7 @@ from remit.services.deps import Deps
 from remit.web import records, registry, sessions
 from remit.web.job import Answer, Doors, Job, Lines, Made, Nothing, Octets, Route, Text
 from remit.web.openapi import openapi
+from remit.web.readiness import Readiness
 
 ROUTES: Final[tuple[Route, ...]] = (*sessions.ROUTES, *registry.ROUTES, *records.ROUTES)
 
@@ -43,7 +44,7 @@ def create_app(
     signer: Signer,
 ) -> ASGIApp:
     """The application. ``sync`` reads a server's tool list; ``stopped`` hears that a session has ended."""
-    doors = Doors(signer, sync, stopped)
+    doors = Doors(signer, Readiness(deps, signer), sync, stopped)
     by_path: dict[str, dict[str, Route]] = {}
     for route in ROUTES:
         by_path.setdefault(route.path, {})[route.method] = route
