@@ -255,8 +255,46 @@ async def test_a_huge_result_passes_and_one_over_the_bound_is_an_unknown_outcome
     assert [one["tool"] for one in waiting] == ["office/read_mail"]
 
 
+async def test_an_error_that_a_tool_may_give_after_it_acted_stays_spent(house: House) -> None:
+    """-32602 too: the arguments fit the reviewed schema, so it is the tool's word and not the protocol's."""
+    for error in (
+        b'{"code":-32602,"message":"late"}',
+        b'{"code":-32603,"message":"late"}',
+        b'{"code":{},"message":[]}',
+    ):
+        house.upstream.refuses(error)
+        await house.call("office__pay_invoice", {"recipient": "a", "amount": 80})
+    assert "budget.exceeded" in text_of(await house.call("office__pay_invoice", {"recipient": "a", "amount": 80}))
+
+
+async def test_whatever_an_answer_holds_the_call_comes_to_an_end_that_is_written_down(house: House) -> None:
+    """Members of a kind that nobody would expect: none of them is a 500, and none leaves an intent open."""
+    size, _ = await house.state()
+    for result in (b'{"content":[{"type":{}}]}', b'{"content":[{"type":[]}]}', b'{"content":[{"type":null}]}'):
+        house.upstream.says(result)
+        assert "withheld" in text_of(await house.call("office__read_mail"))
+    for error in (b'{"code":{}}', b'{"code":[1]}', b'{"code":1e300}', b"[]", b"0"):
+        house.upstream.refuses(error)
+        assert (await house.call("office__read_mail"))["isError"] is True
+    kinds = await house.kinds_since(size)
+    assert kinds.count(62) == kinds.count(63) == 8
+
+
+async def test_a_number_that_grows_when_it_is_written_out_can_not_fill_the_log(house: House) -> None:
+    """1e-300 is six bytes on the wire and 302 in canonical form."""
+    before = sum(map(len, await house.world.raw_leaves()))
+    numbers = b"[" + b",".join([b"1e-300"] * 100_000) + b"]"
+    answer = await house.raw_call(b'{"a":' + numbers + b"}")
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    house.upstream.says(
+        b'{"content":[],"structuredContent":{"a":' + b",".join([numbers[:-1]] + [b"1e-300"] * 9) + b"]}}"
+    )
+    assert "withheld" in text_of(await house.call("office__read_mail"))
+    assert sum(map(len, await house.world.raw_leaves())) < before + 10_000
+
+
 async def test_a_protocol_error_of_the_server_is_a_tool_error_and_gives_back_what_was_reserved(house: House) -> None:
-    house.upstream.refuses(b'{"code":-32602,"message":"bad \\u0061mount"}')
+    house.upstream.refuses(b'{"code":-32601,"message":"bad \\u0061mount"}')
     for _ in range(4):
         result = await house.call("office__pay_invoice", {"recipient": "a", "amount": 100})
         assert result["isError"] is True

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -459,6 +460,41 @@ async def _ignore(house: House, meta: object) -> None:
 
 
 @pytest.mark.claim("budget:exact-under-concurrency")
+async def test_an_agent_can_not_report_at_the_moment_at_which_the_intent_is_written(house: House) -> None:
+    """The check and the close are one unit: before, a report could slip in between and lift every limit."""
+    path = f"/v1/sessions/{house.session}/observe"
+
+    async def report(call_id: str) -> list[int]:
+        body = {"call_id": call_id, "outcome": "failed"}
+        return [(await house.ask("POST", path, "token", body)).status_code for _ in range(30)]
+
+    for number in range(4):
+        meta = {"remit/call_id": f"race-{number}"}
+        paying = house.call("office__pay_invoice", {"recipient": "a", "amount": 100}, meta)
+        _, statuses = await asyncio.gather(paying, report(f"race-{number}"))
+        assert 200 not in statuses
+    assert len(house.upstream.effects) == 2
+
+
+@pytest.mark.claim("tool:pinned")
+async def test_what_another_connection_lists_does_not_clear_this_one(house: House) -> None:
+    """One server shows each of two sessions another list; the registry keeps what the last one saw."""
+    honest = house.upstream.simulator.answer
+    _, other = await house.started()
+    lists = iter([[PAY, OTHER_READ], [PAY, READ], [PAY, OTHER_READ]])
+
+    def two_faced(request: Request) -> Any:
+        if request.message.get("method") == "tools/list":
+            house.upstream.tools = next(lists)
+        return honest(request)
+
+    house.upstream.simulator.answer = two_faced
+    assert "tool.changed" in text_of(await house.call("office__read_mail"))
+    assert text_of(await house.call("office__read_mail", who=other)) == "ok"
+    assert "tool.changed" in text_of(await house.call("office__read_mail"))
+    assert len(house.upstream.effects) == 1
+
+
 async def test_an_agent_can_not_report_on_a_call_that_the_gateway_forwards(house: House) -> None:
     """It chose the call id, so it could say *failed* while its payment is under way, and pay without limit."""
     release, arrived = asyncio.Event(), asyncio.Event()

@@ -136,6 +136,8 @@ def test_a_missing_member_is_named() -> None:
     st.sampled_from(["a value", "a value of another type", "a member"]),
 )
 @example("\u202e\x1b[31m\n" * 100, "a member")
+@example("\ud800", "a value")
+@example("\ud800", "a member")
 def test_what_is_said_of_a_bad_document_is_short_and_hides_nothing(text: str, where: str) -> None:
     """The words go to terminals, logs and problem documents, and hold what the sender wrote."""
     changes: dict[str, dict[str, Any]] = {

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,15 @@ from remit.audit.verify import verify
 from remit.core.calls import Outcome, ProposedCall
 from remit.core.canonical import Json
 from remit.core.credentials import HostCaller, PersonCaller
-from remit.core.errors import CallClosed, Forbidden, InvalidDocument, LogUnavailable, NotFound, Unauthenticated
+from remit.core.errors import (
+    CallClosed,
+    Forbidden,
+    InvalidDocument,
+    LogUnavailable,
+    NotFound,
+    StoreUnavailable,
+    Unauthenticated,
+)
 from remit.core.events import EventDraft, Kind
 from remit.core.labels import TRUSTED, UNTRUSTED, Labels
 from remit.core.people import Person
@@ -24,9 +33,10 @@ from remit.services.close import close_call, settle
 from remit.services.decide import Forwarder, open_call
 from remit.services.reconcile import sweep, unknown
 from remit.settings import load
+from remit.storage.sqlite import SqliteStore
 from remit.wiring import init_home, open_remit
 from tests.services.desk import Desk, allowed, as_session_caller, codes, done, host_of, make_desk
-from tests.services.world import World
+from tests.services.world import PAY, READ, World, tool
 
 pytestmark = pytest.mark.anyio
 CLEAN: Json = {"content": [], "structuredContent": {"id": "m1"}}
@@ -280,6 +290,56 @@ async def test_the_holder_of_a_session_key_can_t_end_its_one_session_to_get_a_cl
     await sessions.kill(desk.deps, desk.world.admin, standing.session, "leak")
     with pytest.raises(Unauthenticated):
         await authenticate(desk.deps, f"Bearer {secret}")
+
+
+@pytest.mark.claim("session:labels-only-join")
+@pytest.mark.parametrize("end", ["silent", "unknown", "done, no result", "failed", "given up", "reviewed anew"])
+async def test_a_result_that_remit_did_not_see_may_have_shown_every_secret_of_its_review(desk: Desk, end: str) -> None:
+    world = desk.world
+    ledger = tool("ledger")
+    await world.sync(PAY, READ, ledger)
+    fields = {"/total": {"writer": "system", "confidentiality": ["finance"]}}
+    await world.review("office/ledger", output={"from": "structured", "fields": fields})
+    await world.grant("office/ledger")
+    session = await desk.session()
+    decision = await desk.open(session, "office/ledger", {})
+    match end:
+        case "silent" | "given up":
+            world.later(30_000 if end == "silent" else 16 * 60_000)
+            await sweep(desk.deps, lambda _: True)
+        case "unknown":
+            await desk.close(session, decision, Outcome("unknown"))
+        case "done, no result":
+            await desk.close(session, decision, Outcome("done"))
+        case "failed":
+            await desk.close(session, decision, Outcome("failed", error="x"))
+        case _:
+            await world.sync(PAY, READ, tool("ledger", description="another"))
+            await world.review("office/ledger")
+            result: Json = {"content": [], "structuredContent": {"total": 1, "x": 1}}
+            await desk.close(session, decision, Outcome("done", result=result))
+    async with desk.deps.store.view(desk.deps.org) as view:
+        flow = await view.sessions.flow(session.session)
+    assert flow is not None
+    assert flow.labels == Labels("untrusted", frozenset({"finance"}))
+
+
+async def test_a_chore_that_fails_keeps_no_other_from_being_done(desk: Desk) -> None:
+    """One unreadable row of an approval must not leave a silent session clean."""
+    await desk.with_ask_policy()
+    silent = await desk.session(ttl="PT5H")
+    await desk.pay(silent)
+    await desk.open(silent, call_id="lost")
+    store = desk.deps.store
+    assert isinstance(store, SqliteStore)
+    raw = apsw.Connection(str(desk.world.path / "remit.db"))
+    raw.execute("UPDATE approval SET body = x'00'")
+    raw.close()
+    desk.world.later(16 * 60_000)
+    with pytest.raises(StoreUnavailable):
+        await sweep(desk.deps, lambda _: True)
+    assert await integrity(desk, silent.session) == "untrusted"
+    assert [call.call_id for call in await unknown(desk.deps, desk.world.admin)] == ["lost"]
 
 
 @pytest.mark.claim("session:labels-only-join")

@@ -28,6 +28,23 @@ async def office(world: World) -> None:
 
 
 @pytest.mark.claim("grant:never-widens")
+async def test_a_tool_that_its_server_hides_while_a_grant_is_made_escapes_none_of_its_checks(world: World) -> None:
+    """A server chooses when it lists a tool: here one that destroys, whose review counts nothing."""
+    wipe = tool("wipe")
+    await world.server(READ, wipe)
+    await world.review(MAIL)
+    await world.review("office/wipe", effect="destroy")
+    await world.agent()
+    wide = {"server": "office", "effects": ["read", "destroy"]}
+    with pytest.raises(InvalidDocument, match="can be limited"):
+        await world.grant(wide)
+    await world.sync(READ)
+    with pytest.raises(InvalidDocument, match="can be limited"):
+        await world.grant(wide)
+    await world.grant(MAIL)
+
+
+@pytest.mark.claim("grant:never-widens")
 @pytest.mark.parametrize("future", [False, True])
 async def test_approving_another_tool_does_not_widen_an_earlier_grant_by_effect(world: World, future: bool) -> None:
     await office(world)

@@ -210,6 +210,18 @@ async def test_a_sub_agent_is_started_only_for_the_same_person_and_not_under_a_s
         await desk.session(parent=root.session)
 
 
+async def test_a_token_dies_with_the_host_key_that_it_was_issued_to(desk: Desk) -> None:
+    """Whichever key started the session. The token of the other key, which lives, is the control."""
+    first = await desk.session()
+    other = await host_of(desk.world, "bookkeeper")
+    token, _ = await sessions.renew(desk.deps, other, first.session)
+    renewed = as_session_caller(await authenticate(desk.deps, f"Bearer {token}"))
+    assert allowed(await desk.open(renewed))
+    await keys.revoke(desk.deps, desk.world.admin, other.key)
+    assert codes(await desk.open(renewed)) == ["credential.revoked"]
+    assert allowed(await desk.open(first))
+
+
 async def test_a_token_is_renewed_by_its_host_while_the_session_lives_and_not_after(desk: Desk) -> None:
     session = await desk.session(ttl="PT20M")
     desk.world.later(sessions.TOKEN_LIFE)

@@ -63,6 +63,7 @@ _WRITES = {
     "sessions.put_flow",
     "calls.put",
     "calls.touch",
+    "calls.untouch",
     "counters.reserve",
     "counters.settle",
     "approvals.add",

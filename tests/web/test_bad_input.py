@@ -6,8 +6,10 @@ import json
 import anyio
 import pytest
 
+from remit.core.credentials import Key
 from remit.doors import own_origin
 from remit.guards.documents import check_answer
+from remit.services import keys
 from tests.web.house import House, raw_http, read_answer
 
 pytestmark = pytest.mark.anyio
@@ -155,6 +157,38 @@ async def test_a_body_that_never_ends_holds_up_nobody_and_a_stranger_is_not_even
     writer.close()
     assert await reader.read() == b""
     await untouched(house, before)
+
+
+async def test_a_credential_that_is_revoked_while_a_body_comes_in_is_good_for_nothing(house: House) -> None:
+    """Whoever starts a request before the revocation and ends it afterwards would else have kept the key."""
+    deps, world = house.world.deps, house.world
+    calls = {
+        "/v1/people": ("ada", b'{"kind":"Person","email":"eve@example.test","name":"Eve","roles":["administrator"]}'),
+        "/mcp": ("token", b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"office__read_mail"}}'),
+    }
+    host, _, port = house.url.removeprefix("http://").partition(":")
+    waiting = []
+    for path, (who, body) in calls.items():
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {house.credentials[who]}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body[:1])
+        await writer.drain()
+        waiting.append((reader, writer, body))
+    # Answered after they were read: what came before them on the one event loop has been authenticated.
+    assert (await house.ask("GET", "/healthz")).status_code == 200
+    async with deps.store.view(deps.org) as view:
+        mine = [key for key in await view.nouns.all(Key) if key.person == world.admin.person.id]
+    for key in mine:
+        await keys.revoke(deps, world.admin, key.id)
+    world.later(6 * 60_000)
+    for reader, writer, body in waiting:
+        writer.write(body[1:])
+        await writer.drain()
+        status, _, _ = await read_answer(reader)
+        writer.close()
+        assert status == 401
+    assert house.upstream.effects == []
 
 
 async def test_an_unknown_method_is_405_with_those_that_there_are(house: House) -> None:

@@ -114,6 +114,9 @@ class Calls(Protocol):
     async def touch(self, root: str, intent: int, references: Sequence[str]) -> None:
         """Remember that the call with this intent may write to these references."""
 
+    async def untouch(self, root: str, intent: int) -> None:
+        """Forget that again: the call reached no server."""
+
 
 class Counters(Protocol):
     """Sums under limits: exact integers in ten-thousandths."""

@@ -35,7 +35,7 @@ from remit.gateway.upstream import ErrorReply, NotSent, OutcomeUnknown, Result, 
 from remit.guards.json_in import JsonLimits, as_json, parse
 from remit.guards.secrets import redact_known
 from remit.problems import PROBLEM, problem
-from remit.services.authenticate import as_session, authenticate
+from remit.services.authenticate import STALE, as_session, authenticate
 from remit.services.authority import ReviewedTool
 from remit.services.close import close_call
 from remit.services.decide import Forwarder, open_call
@@ -130,7 +130,10 @@ class Gateway:
         if not own_origin(headers, self._deps.issuer):
             return Answer(403, wire.error(b"null", wire.INVALID_REQUEST, "requests from this web origin are refused"))
         caller = await as_session(self._deps, await authenticate(self._deps, headers.get("authorization")))
+        arrived = self._deps.clock.now()
         body = await read_body(receive, headers, self._limits.max_bytes)
+        if self._deps.clock.now() - arrived >= STALE:
+            caller = await as_session(self._deps, await authenticate(self._deps, headers.get("authorization")))
         try:
             document = parse(body, self._limits)
         except TooLarge:
@@ -224,7 +227,17 @@ class Gateway:
         if decision.replayed:
             text = f"Remit: {ref} was already forwarded under this call id (intent {decision.verdict.intent})."
             return wire.result(request.raw_id, wire.tool_error(text, decision.document()))
-        return await self._forward(request, caller, decision, ready, trouble, again=again)
+        if ready is not None and ready.listed.get(decision.tool) != decision.fingerprint:
+            # Another connection of this server shows what was reviewed; this one does not.
+            self._servers.distrust(ready)
+            ready, trouble = None, Stale("this connection lists another definition of it")
+        try:
+            return await self._forward(request, caller, decision, ready, trouble, again=again)
+        except Exception as error:
+            # The intent stands, so whatever went wrong here has an end that is written down.
+            log.exception("forward.failed", session=caller.session, cause=type(error).__name__)
+            said = f"Remit: what became of {decision.tool} is not known: something went wrong in Remit."
+            return await self._closed(request, caller, decision, Outcome("unknown"), ready, said)
 
     async def _refused(self, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
         """The Deny for a call whose session no longer lives. If it came alive meanwhile, nothing is forwarded."""
@@ -233,7 +246,8 @@ class Gateway:
         call = ProposedCall(self._call_id(request), ref, arguments if isinstance(arguments, Mapping) else {})
         decision = await open_call(self._deps, caller, call, Forwarder(self._deps.instance))
         if isinstance(decision.verdict, Allow):
-            await close_call(self._deps, caller, call.call_id, Outcome("failed", not_acted=True))
+            not_sent = Outcome("failed", not_acted=True)
+            await close_call(self._deps, caller, call.call_id, not_sent, by=self._deps.instance)
             return wire.result(request.raw_id, wire.tool_error(f"Remit: {ref} was not called; call again."))
         return _not_allowed(request, decision)
 
@@ -265,7 +279,7 @@ class Gateway:
         params = wire.call_params(tool, request.raw_arguments, _meta_forwarded(request.meta))
         try:
             if ready is None:
-                raise NotSent(trouble.detail if trouble else "its server can't be reached")
+                raise trouble if isinstance(trouble, NotSent) else NotSent(trouble.detail if trouble else "no server")
             reply = await ready.connection.call("tools/call", params, self._timeout)
         except NotSent as error:
             said = f"Remit: {decision.tool} was not called: {error.detail}. {error.hint}"
@@ -308,7 +322,9 @@ class Gateway:
         said = f"{decision.tool} was refused by its server: {words[:2_000].decode(errors='replace')}"
         code = error.get("code") if isinstance(error, Mapping) else None
         outcome = Outcome(
-            "failed", error=words.decode(errors="replace"), may_have_acted=code not in wire.REFUSED_UNREAD
+            "failed",
+            error=words.decode(errors="replace"),
+            may_have_acted=not (isinstance(code, int) and code in wire.REFUSED_UNREAD),
         )
         return await self._closed(request, caller, decision, outcome, ready, said)
 
@@ -325,7 +341,7 @@ class Gateway:
         """Record the outcome; only then answer, with ``said`` or with the result as it may be shown."""
         secrets = ready.secrets if ready else None
         try:
-            delivery = await close_call(self._deps, caller, decision.call_id, outcome, secrets)
+            delivery = await close_call(self._deps, caller, decision.call_id, outcome, secrets, by=self._deps.instance)
         except (Unavailable, Conflict) as error:
             text = f"Remit: the outcome of {decision.tool} could not be recorded, so it is withheld. {error.hint}"
             return wire.result(request.raw_id, wire.tool_error(text))

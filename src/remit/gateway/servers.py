@@ -11,7 +11,7 @@ import base64
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -43,10 +43,15 @@ _INTERPRETER: Final = re.compile(r"(python|pypy)[0-9.]*|node|deno|bun|ruby|perl|
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A compared connection, and the credentials that were injected into it."""
+    """A compared connection, the credentials that were injected into it, and what *it* lists: reference to fingerprint.
 
+    One server may show each connection something else, and the registry keeps only what the last one showed.
+    """
+
+    key: UpstreamKey
     connection: Connection
     secrets: KnownSecrets | None
+    listed: Mapping[str, str]
 
 
 class Servers:
@@ -58,7 +63,7 @@ class Servers:
         self._now = now
         self._resync = resync
         self._pool = Upstreams(now, on_list_changed=self._changed)
-        self._compared: dict[UpstreamKey, tuple[Connection, float]] = {}
+        self._compared: dict[UpstreamKey, tuple[Connection, float, Mapping[str, str]]] = {}
         self._hints: dict[UpstreamKey, int] = {}
         self._turns: dict[UpstreamKey, asyncio.Lock] = {}
 
@@ -68,20 +73,25 @@ class Servers:
         target, secrets = await self._target(server)
         async with self._turns.setdefault(key, asyncio.Lock()):
             connection = await self._pool.get(key, target)
-            if self._stale(key, connection):
-                hinted = self._hints.get(key, 0)
-                try:
-                    await self._compare(None, server, target, connection)
-                except NotSent:
-                    # An old connection that the server has forgotten since; a fresh one was never tried.
-                    if connection.alive:
-                        raise
-                    connection = await self._pool.get(key, target)
-                    await self._compare(None, server, target, connection)
-                # A change that was hinted at while the list was being read may be missing from what was read.
-                if self._hints.get(key, 0) == hinted:
-                    self._compared[key] = (connection, self._now())
-        return Ready(connection, secrets)
+            if not self._stale(key, connection):
+                return Ready(key, connection, secrets, self._compared[key][2])
+            hinted = self._hints.get(key, 0)
+            try:
+                listed = await self._compare(None, server, target, connection)
+            except NotSent:
+                # An old connection that the server has forgotten since; a fresh one was never tried.
+                if connection.alive:
+                    raise
+                connection = await self._pool.get(key, target)
+                listed = await self._compare(None, server, target, connection)
+            # A change that was hinted at while the list was being read may be missing from what was read.
+            if self._hints.get(key, 0) == hinted:
+                self._compared[key] = (connection, self._now(), _offered(listed))
+        return Ready(key, connection, secrets, _offered(listed))
+
+    def distrust(self, ready: Ready) -> None:
+        """Compare this connection again before its next use."""
+        self._compared.pop(ready.key, None)
 
     def _stale(self, key: UpstreamKey, connection: Connection) -> bool:
         """Whether this connection's tools were not compared yet, or too long ago, or may have changed since."""
@@ -149,6 +159,16 @@ class Servers:
                 return StdioTarget(command, args, opened.env), secrets
             case CallerTransport():
                 raise NotFound(f"server {server.name} has no upstream: its tools run in the caller's own process")
+
+
+def _offered(answer: Json) -> Mapping[str, str]:
+    """The fingerprints that one comparison found on offer, by reference."""
+    lines = answer.get("tools") if isinstance(answer, Mapping) else None
+    return {
+        str(line["tool"]): str(line["fingerprint"])
+        for line in (lines if isinstance(lines, list) else [])
+        if isinstance(line, Mapping) and line["state"] != "gone"
+    }
 
 
 def _pieces(value: str) -> Iterator[str]:

@@ -51,6 +51,7 @@ EVENTS: Final = "text/event-stream"
 SESSION_ID: Final = "Mcp-Session-Id"
 KEEP_ALIVE_SECONDS: Final = 4.0
 """Under the 5 s of uvicorn and Node."""
+LIST_CHANGED: Final = "notifications/tools/list_changed"
 SIDE_SECONDS: Final = 5.0
 """For what nobody waits for: answers to the server's own requests, cancellations, the closing DELETE."""
 TAIL_SECONDS: Final = 0.05
@@ -275,7 +276,8 @@ class HttpConnection:
         async for chunk in response.content.iter_any():
             size += len(chunk)
             self._check_size(size)
-            for data in events.feed(chunk):
+            arrived = events.feed(chunk)
+            for data in arrived:
                 message = read_message(data)
                 if message is None:
                     self._counters.garbage += 1
@@ -287,7 +289,8 @@ class HttpConnection:
                 elif (reply := message.reply()) is None:
                     raise OutcomeUnknown("the server's answer holds not exactly one of result and error")
                 else:
-                    await _read_tail(response)
+                    self._hear(arrived)
+                    await self._read_tail(response, events)
                     return reply
         raise OutcomeUnknown("the server's event stream ended without an answer")
 
@@ -295,13 +298,25 @@ class HttpConnection:
         """A request or a notification of the server's own: never forwarded."""
         if message.raw_id() is None:
             self._counters.notifications += 1
-            if message.method == "notifications/tools/list_changed" and self.on_list_changed is not None:
+            if message.method == LIST_CHANGED and self.on_list_changed is not None:
                 self.on_list_changed()
             return
         self._counters.server_requests += 1
         ours = answer(message)
         if ours is not None and answered:
             await self._post_aside(ours)
+
+    async def _read_tail(self, response: aiohttp.ClientResponse, events: EventStream) -> None:
+        """Let the stream end, so that its TCP connection can be used again; only hints are heard after the answer."""
+        with suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(TAIL_SECONDS):
+                async for chunk in response.content.iter_any():
+                    self._hear(events.feed(chunk))
+
+    def _hear(self, arrived: Iterator[bytes]) -> None:
+        for message in filter(None, map(read_message, arrived)):
+            if message.raw_id() is None and message.method == LIST_CHANGED and self.on_list_changed is not None:
+                self.on_list_changed()
 
     # -------------------------------------------------------- beside the calls
 
@@ -341,14 +356,6 @@ class HttpConnection:
                 ):
                     pass
         await self._http.close()
-
-
-async def _read_tail(response: aiohttp.ClientResponse) -> None:
-    """Let the stream end, so that its TCP connection can be used again; what comes after the answer is dropped."""
-    with suppress(TimeoutError, aiohttp.ClientError, OSError):
-        async with asyncio.timeout(TAIL_SECONDS):
-            while await response.content.readany():
-                pass
 
 
 async def open_http(

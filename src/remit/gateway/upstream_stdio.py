@@ -7,13 +7,16 @@ Rules
 - A child that lets a call time out stays if it still answers a ping, and is stopped if it doesn't.
 - What it writes to stderr is kept in a small ring for ``doctor``, made harmless first.
 
-Refused here: restarting (the pool's, with backoff), signals to any process but our own child, requests of the server.
+Refused here: restarting (the pool's, with backoff), signals to any process but our own child and its group, requests of
+the server.
 """
 
 import asyncio
+import os
 import re
 from collections import deque
 from contextlib import suppress
+from signal import SIGKILL
 from typing import Final, cast
 
 from remit.gateway.upstream_wire import (
@@ -328,6 +331,9 @@ class StdioConnection(asyncio.SubprocessProtocol):
                     await self._exited.wait()
                     break
         transport.close()
+        # What the child started shares its group, and its environment with our credential in it.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(transport.get_pid(), SIGKILL)
 
 
 async def open_stdio(

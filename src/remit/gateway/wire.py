@@ -21,8 +21,9 @@ INVALID_REQUEST: Final = -32600
 METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
-# JSON-RPC 2.0 section 5.1: with these a server says that it did not take the request up.
-REFUSED_UNREAD: Final = frozenset({PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS})
+# JSON-RPC 2.0 section 5.1: with these a server says that it did not take the request up. INVALID_PARAMS is not among
+# them: the arguments fit the reviewed schema, so it comes from the tool, which may have acted before it said so.
+REFUSED_UNREAD: Final = frozenset({PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND})
 
 _MAX_ID: Final = 128
 

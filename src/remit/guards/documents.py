@@ -53,7 +53,10 @@ def check_answer(kind: str, value: Json) -> None:
 
 
 def _check(kind: str, validator: Validator, value: Json) -> None:
-    fault = next(iter(validator.iter_errors(_plain(value))), None)
+    try:
+        fault = next(iter(validator.iter_errors(_plain(value))), None)
+    except UnicodeEncodeError:  # a lone surrogate is no text; JSON from outside never gets this far with one
+        raise InvalidDocument(f"{kind} document: text with half of a surrogate pair") from None
     if fault is not None:
         words, pointer = _words(kind, fault)
         place = pointer if len(pointer) <= 2 * _SHOWN else pointer[: 2 * _SHOWN] + "…"

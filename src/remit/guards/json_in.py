@@ -20,10 +20,14 @@ _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 @dataclass(frozen=True, slots=True)
 class JsonLimits:
-    """Bounds of one document: bytes as received, and how deep arrays and objects nest."""
+    """Bounds of one document: bytes, as received and as its numbers are written out; nesting; and how many values.
+
+    ``1e-300`` is six bytes here and 302 in canonical form, which is what the log keeps.
+    """
 
     max_bytes: int = 1_048_576
     max_depth: int = 64
+    max_values: int = 500_000
 
 
 DEFAULT_LIMITS: Final = JsonLimits()
@@ -41,7 +45,7 @@ def parse(body: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> Json:
         )
     except ValueError as error:
         raise Malformed(_words(error)) from error
-    _check(value, limits.max_depth)
+    _check(value, limits)
     return value
 
 
@@ -56,9 +60,10 @@ def _words(error: ValueError) -> str:
     return "a number is outside what a double can hold" if words.startswith("Internal error") else words
 
 
-def _check(root: Json, max_depth: int) -> None:
-    """Depth and number bounds, level by level, without recursion."""
+def _check(root: Json, limits: JsonLimits) -> None:
+    """Depth, number and count bounds, level by level, without recursion."""
     level: list[Json] = [root]
+    count, digits, max_depth = 1, 0, limits.max_depth
     for depth in range(max_depth + 1):
         deeper: list[Json] = []
         for value in level:
@@ -72,14 +77,19 @@ def _check(root: Json, max_depth: int) -> None:
             elif kind is list:
                 deeper.extend(value)  # type: ignore[arg-type]
             else:
-                _check_number(value)  # type: ignore[arg-type]
+                digits += _check_number(value)  # type: ignore[arg-type]
+        count += len(deeper)
+        if count > limits.max_values or digits > limits.max_bytes:
+            raise TooLarge(f"more than {limits.max_values} values, or numbers of more than {limits.max_bytes} digits")
         if not deeper:
             return
         level = deeper
 
 
-def _check_number(value: int | Decimal) -> None:
+def _check_number(value: int | Decimal) -> int:
+    """How long a decimal is when it is written out; an integer is never longer than it came."""
     if isinstance(value, Decimal):
-        number_text(value)
-    elif not I64_MIN <= value <= I64_MAX:
+        return len(number_text(value))
+    if not I64_MIN <= value <= I64_MAX:
         raise Malformed("an integer is outside 64 bits")
+    return 0

@@ -34,7 +34,7 @@ class Leaf:
 
 def result_labels(review: OutputReview, result: Json, parse: Parse) -> Labels:
     """The join of the labels of everything in a CallToolResult, as its review has them."""
-    everything = Labels("untrusted", _all_confidentiality(review))
+    everything = unseen_labels(review)
     if not isinstance(result, Mapping):
         return everything
     document = _reviewable(review, result, parse)
@@ -44,6 +44,11 @@ def result_labels(review: OutputReview, result: Json, parse: Parse) -> Labels:
     for leaf in leaves(document, _MAX_FIELDS, empties=True):
         label = label.join(everything if leaf.rest else fields.label(leaf))
     return label
+
+
+def unseen_labels(review: OutputReview) -> Labels:
+    """What a result that can't be told apart, or that Remit never saw, may have shown."""
+    return Labels("untrusted", frozenset(label for field in review.fields.values() for label in field.confidentiality))
 
 
 def leaves(document: Json, bound: int, *, empties: bool = False) -> Iterator[Leaf]:
@@ -140,10 +145,6 @@ def _parsed(text: str, parse: Parse) -> Json:
     except (BadInput, UnicodeEncodeError):
         return None
     return document if isinstance(document, (Mapping, list, tuple)) else None
-
-
-def _all_confidentiality(review: OutputReview) -> frozenset[str]:
-    return frozenset(label for field in review.fields.values() for label in field.confidentiality)
 
 
 def _escape(key: str) -> str:

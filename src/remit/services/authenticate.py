@@ -10,7 +10,7 @@ from typing import Final, TypeAlias, assert_never
 from remit.core.credentials import Caller, HostCaller, Key, PersonCaller, SessionCaller
 from remit.core.errors import Forbidden, Unauthenticated
 from remit.core.people import Person
-from remit.core.times import MINUTE
+from remit.core.times import MINUTE, SECOND
 from remit.services.deps import Deps
 from remit.services.misuse import misused
 from remit.services.sessions import standing_session
@@ -20,6 +20,9 @@ Checker: TypeAlias = Callable[[Deps, str], Awaitable[Caller | None]]
 
 # A key's last use is for people to read; writing it on every request would be a write per read.
 _USE_STEP: Final = MINUTE
+
+STALE: Final = SECOND
+"""How long a caller stays authenticated while its request is still coming in; then a door asks again."""
 
 
 async def authenticate(deps: Deps, authorization: str | None) -> Caller:

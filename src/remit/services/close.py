@@ -16,20 +16,19 @@ from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller, SessionCaller
 from remit.core.errors import BadInput, CallClosed, InvalidDocument, NotFound
 from remit.core.events import EventDraft, Kind
-from remit.core.labels import UNTRUSTED, Labels
+from remit.core.labels import Labels
 from remit.core.ports import Unit
 from remit.core.sessions import FlowState, Session
-from remit.core.tools import OutputReview
+from remit.core.tools import OutputReview, ToolReview
 from remit.guards.json_in import as_json, parse
 from remit.guards.secrets import KnownSecrets, redact_known
-from remit.policy.flow import result_labels
+from remit.policy.flow import result_labels, unseen_labels
 from remit.services.approve import give_back
 from remit.services.deps import Deps, require
 from remit.services.recorded import first_flow
 from remit.services.subjects import subject_of
 
 _BLOCKS: Final = frozenset({"text", "image", "audio", "resource", "resource_link"})
-_OPAQUE: Final = OutputReview()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +42,22 @@ class Delivery:
 
 
 async def close_call(
-    deps: Deps, caller: SessionCaller, call_id: str, outcome: Outcome, secrets: KnownSecrets | None = None
+    deps: Deps,
+    caller: SessionCaller,
+    call_id: str,
+    outcome: Outcome,
+    secrets: KnownSecrets | None = None,
+    *,
+    by: str | None = None,
 ) -> Delivery:
     """Record what became of an allowed call and hand back what may be shown.
 
-    Raises ``CallClosed`` when no call is open under this id in the caller's session, ``Unavailable`` when the outcome
-    can't be recorded: then nothing may be shown, and the call stays open until it counts as unknown.
+    ``by`` is the instance that forwarded it, None for a caller that forwards by itself. INVARIANT: only who was to
+    forward a call says what became of it, asked in the unit that closes it: else an agent that chose the call id could
+    say *failed* while its payment is under way, and get the amount back.
+
+    Raises ``CallClosed`` when no such call is open under this id in the caller's session, ``Unavailable`` when the
+    outcome can't be recorded: then nothing may be shown, and the call stays open until it counts as unknown.
     """
     result, altered, codes = _checked(outcome.result, secrets)  # (10)
     async with deps.store.unit(deps.org) as unit:
@@ -56,11 +65,13 @@ async def close_call(
         session = await unit.sessions.get(caller.session)
         if call is None or session is None or call.state != "open" or session.agent != caller.agent:
             raise CallClosed(f"no call is open under {call_id}")
+        if call.instance != by:
+            raise CallClosed(f"{call_id} is forwarded by another, who reports its outcome")
+        flow = await unit.sessions.flow(session.root) or first_flow(session)
         authority = await deps.authority.current(unit)
         known = authority.tools.get(call.tool)
         same = known is not None and known.review.fingerprint == call.fingerprint
-        review = known.review.output if known and same else _OPAQUE
-        flow = await unit.sessions.flow(session.root) or first_flow(session)
+        review = known.review.output if known and same else await _reviewed_output(unit, call)
         labels = flow.labels.join(_labels(outcome, review, result))  # (11)
         await unit.sessions.put_flow(replace(flow, labels=labels))
         event = await _record(unit, session, call, outcome, result, labels, codes)  # (12)
@@ -71,7 +82,7 @@ async def give_up(unit: Unit, call: Call, session: Session | None, flow: FlowSta
     """An intent whose outcome nobody will report: unknown, spent, and the session has been shown who knows what."""
     if session is not None:
         flow = flow or first_flow(session)
-        await unit.sessions.put_flow(replace(flow, labels=flow.labels.join(UNTRUSTED)))
+        await unit.sessions.put_flow(replace(flow, labels=flow.labels.join(await unseen(unit, call))))
     await _settle_budgets(unit, call, spent=True)
     await unit.calls.put(replace(call, state="unknown", reservations=()))
     return await unit.log.append(await _draft(unit, Kind.UNKNOWN, call, session, outcome="unknown"))
@@ -123,7 +134,8 @@ def _well_formed(result: Json) -> bool:
         return False
     content = result.get("content")
     return isinstance(content, list) and all(
-        isinstance(block, Mapping) and block.get("type") in _BLOCKS for block in content
+        isinstance(block, Mapping) and isinstance(kind := block.get("type"), str) and kind in _BLOCKS
+        for block in content
     )
 
 
@@ -131,12 +143,24 @@ def _notice(text: str) -> Json:
     return {"isError": True, "content": [{"type": "text", "text": f"Remit: {text}."}]}
 
 
+async def unseen(unit: Unit, call: Call) -> Labels:
+    """What a result that Remit did not see may have shown: anything, with every secret that its review names."""
+    return unseen_labels(await _reviewed_output(unit, call))
+
+
+async def _reviewed_output(unit: Unit, call: Call) -> OutputReview:
+    """The output as it was reviewed when the call was allowed; a later review does not speak of it."""
+    reviews = await unit.nouns.all(ToolReview)
+    found = [one for one in reviews if (one.tool, one.fingerprint) == (call.tool, call.fingerprint)]
+    return found[-1].output if found else OutputReview()
+
+
 def _labels(outcome: Outcome, review: OutputReview, result: Json) -> Labels:
     """What was shown. A protocol error is upstream's text; nothing at all was shown when nothing was sent."""
     if outcome.not_acted:
         return Labels("trusted")
     if result is None:
-        return UNTRUSTED
+        return unseen_labels(review)
     return result_labels(review, result, parse)
 
 
@@ -152,7 +176,9 @@ async def _record(
         case "done" | "failed":
             await _settle_budgets(unit, call, spent=not _not_done(outcome))
             state = outcome.kind
-            if outcome.not_acted and call.approval is not None:
+            if outcome.not_acted and call.intent is not None:
+                await unit.calls.untouch(call.root, call.intent)
+            if outcome.not_acted and call.approval is not None and session.state == "active":
                 await give_back(unit, call.approval)
         case _ as unreachable:
             assert_never(unreachable)

@@ -35,6 +35,7 @@ from remit.core.ids import is_call_id
 from remit.core.ports import Unit
 from remit.core.sessions import Session
 from remit.core.times import MINUTE, SECOND
+from remit.core.tools import COUNTED_EFFECTS
 from remit.policy.encoding import Unencodable
 from remit.policy.terms import PolicyContext, Principal
 from remit.policy.verdicts import Answers, PolicyDenies, PolicyNeedsApproval, policy_verdict
@@ -109,7 +110,7 @@ async def _decide(deps: Deps, unit: Unit, caller: SessionCaller, call: ProposedC
     if before is not None:
         recorded.check_same_call(before, facts)
     try:
-        _live(facts, await _above(unit, session))  # (1), (2)
+        _live(facts, caller.key, await _above(unit, session))  # (1), (2)
         if before is not None and before.state == "denied":
             return recorded.replayed(before)
         known = _tool(facts)  # (2)
@@ -140,8 +141,11 @@ async def _above(unit: Unit, session: Session) -> tuple[Session, ...]:
     return tuple(found)
 
 
-def _live(facts: Facts, above: Sequence[Session]) -> None:
-    """Everything that a call stands on must be live at this moment, on the whole chain."""
+def _live(facts: Facts, presented: str, above: Sequence[Session]) -> None:
+    """Everything that a call stands on must be live at this moment, on the whole chain.
+
+    ``presented`` is the key behind the caller's token, which may be another than the one that started the session.
+    """
     authority, session, now = facts.authority, facts.session, facts.now
     for member in session.chain:
         agent = authority.agents.get(member)
@@ -155,10 +159,11 @@ def _live(facts: Facts, above: Sequence[Session]) -> None:
         owner = authority.people.get(agent.owner or "")
         if owner is None or owner.state != "active":
             raise _No(Reason("owner.not_live"))
-    for one in (session, *above):
-        key = authority.keys.get(one.key)
+    for behind in (presented, *(one.key for one in (session, *above))):
+        key = authority.keys.get(behind)
         if key is None or not key.live(now):
             raise _No(Reason("credential.revoked"))
+    for one in (session, *above):
         if not one.live(now):
             raise _No(Reason("session.not_live"))
 
@@ -172,6 +177,8 @@ def _tool(facts: Facts) -> ReviewedTool:
         raise _No(Reason("server.quarantined"))
     if known.tool.state != "approved":
         raise _No(Reason("tool.changed"))
+    if known.review.effect in COUNTED_EFFECTS and not known.review.limits:
+        raise _No(Reason("budget.uncountable", "its review counts nothing"))
     if session.plan is not None and known.tool.ref not in session.plan.tools:
         raise _No(Reason("plan.tool"))
     return known

@@ -43,9 +43,11 @@ async def apply(deps: Deps, caller: PersonCaller, document: Document) -> dict[st
             raise InvalidDocument("this grant would have expired already", pointer="/expires")
         reached = {ref: one for ref, one in approved.items() if grant.reaches(one.tool)}
         _check_selectors(grant, reached, known)
-        _check_counted(reached)
-        check_limits(grant, reached)
-        check_grant(grant, [one.facts for one in reached.values()])
+        # Also what is away or in quarantine at this moment: a server chooses when it lists a tool again.
+        coming = {ref: one for ref, one in authority.tools.items() if grant.reaches(one.tool)}
+        _check_counted(coming)
+        check_limits(grant, coming)
+        check_grant(grant, [one.facts for one in coming.values()])
         await unit.nouns.add(grant)
         await prove(unit)
         await unit.log.append(_event(Kind.GRANT_APPLIED, caller, grant, known, committed(document)))

@@ -70,7 +70,7 @@ async def start(deps: Deps, host: HostCaller, request: Mapping[str, Json]) -> St
     except Forbidden as refusal:
         await misused(deps, host, refusal)
         raise
-    token, expires = _token(deps, session, now)
+    token, expires = _token(deps, session, now, host.key)
     return Started(session=session, token=token, token_expires=expires, labels=labels)
 
 
@@ -96,7 +96,7 @@ async def renew(deps: Deps, host: HostCaller, session_id: str) -> tuple[str, int
                 session=session.id,
             )
         )
-    return _token(deps, session, now)
+    return _token(deps, session, now, host.key)
 
 
 async def end(deps: Deps, caller: Caller, session_id: str, reason: str) -> None:
@@ -346,7 +346,8 @@ def _narrower(own: Plan | None, above: Plan | None) -> Plan | None:
     return Plan(tuple(ref for ref in own.tools if ref in above.tools), (*above.limits, *own.limits))
 
 
-def _token(deps: Deps, session: Session, now: int) -> tuple[str, int]:
+def _token(deps: Deps, session: Session, now: int, key: str) -> tuple[str, int]:
+    """A token that dies with the host key it was issued to, whichever key started the session."""
     expires = min(now + TOKEN_LIFE, session.expires)
     claims = SessionClaims(
         issuer=deps.issuer,
@@ -355,7 +356,7 @@ def _token(deps: Deps, session: Session, now: int) -> tuple[str, int]:
         actor=session.agent if session.principal else None,
         session=session.id,
         org=session.org,
-        client_id=session.key,
+        client_id=key,
         jti=deps.entropy.bytes(16).hex(),
         issued_at=now,
         expires_at=expires,

@@ -210,6 +210,13 @@ class SqliteCalls(_Rows):
             [(self._org, root, reference, intent) for reference in references],
         )
 
+    async def untouch(self, root: str, intent: int) -> None:
+        """Forget what a call might have touched."""
+        self._db.execute(
+            "DELETE FROM touched WHERE org = ? AND root = ? AND intent = ?",
+            (self._org, root, intent),
+        )
+
 
 class SqliteCounters(_Rows):
     """See ``core.ports.Counters``."""

@@ -23,7 +23,7 @@ from remit.doors import headers_of, own_origin, read_body
 from remit.guards.documents import check_document
 from remit.guards.json_in import JsonLimits, as_json, parse
 from remit.problems import PROBLEM, document, problem
-from remit.services.authenticate import authenticate
+from remit.services.authenticate import STALE, authenticate
 from remit.services.deps import Deps
 from remit.web import records, registry, sessions
 from remit.web.job import Answer, Doors, Job, Lines, Made, Nothing, Octets, Route, Text
@@ -90,7 +90,10 @@ async def _job(deps: Deps, doors: Doors, limits: JsonLimits, route: Route, reque
     caller = None if route.who == "nobody" else await authenticate(deps, headers.get("authorization"))
     body: Json = {}
     if route.takes is not None:
+        arrived = deps.clock.now()
         raw = await read_body(request.receive, headers, limits.max_bytes)
+        if caller is not None and deps.clock.now() - arrived >= STALE:
+            caller = await authenticate(deps, headers.get("authorization"))
         body = parse(raw, limits)
         check_document(route.takes, body)
     if not isinstance(body, dict):

@@ -3,8 +3,7 @@
 from remit.core.agents import Agent
 from remit.core.calls import Outcome, OutcomeKind, ProposedCall
 from remit.core.canonical import Json
-from remit.core.credentials import SessionCaller
-from remit.core.errors import CallClosed, NotFound
+from remit.core.errors import NotFound
 from remit.core.times import to_text
 from remit.services import close, decide, sessions
 from remit.services.budgets import budgets
@@ -38,24 +37,10 @@ async def observe(job: Job) -> Answer:
     caller = await job.session()
     if caller.session != job.path["id"]:
         raise NotFound(f"there is no session {job.path['id']}")
-    await _reported_by_caller(job, caller)
     kinds: dict[str, OutcomeKind] = {"done": "done", "failed": "failed", "unknown": "unknown"}
     outcome = Outcome(kinds[job.text("outcome")], result=job.body.get("result"), error=job.body.get("error"))
     delivery = await close.close_call(job.deps, caller, job.text("call_id"), outcome)
     return {"result": delivery.result, "labels": delivery.labels.document(), "event": delivery.event}
-
-
-async def _reported_by_caller(job: Job, caller: SessionCaller) -> None:
-    """Raise ``CallClosed`` for a call that a gateway forwards: what became of it is the gateway's word.
-
-    Otherwise an agent that chose the call id could say *failed* while its payment is under way, and get the amount
-    back.
-    """
-    call_id = job.text("call_id")
-    async with job.deps.store.view(job.deps.org) as view:
-        call = await view.calls.get(caller.session, call_id)
-    if call is not None and call.instance is not None:
-        raise CallClosed(f"{call_id} is forwarded by the gateway, which reports its outcome itself")
 
 
 async def end(job: Job) -> Answer:
