@@ -295,3 +295,20 @@ async def test_a_limit_can_t_be_renamed_away_by_a_review_in_between(world: World
     with pytest.raises(Conflict, match="no longer hold"):
         await world.review_pay(**renamed)
     await world.review_pay()
+
+
+@pytest.mark.claim("grant:never-widens")
+async def test_a_limit_can_t_be_pointed_at_another_argument_while_a_grant_counts_by_it(world: World) -> None:
+    """Counted by a price that is always small, 250 EUR a day would be any sum. The same review again is the control."""
+    await world.server(PAY)
+    await world.review_pay()
+    await world.agent()
+    grant = await world.grant("office/pay_invoice", limits={"eur": "250.00", "per": "day"})
+    money = {"role": "how_much", "type": "money", "unit": "EUR"}
+    moved = {
+        "arguments": {"/amount": money, "/lines/*/price": money},
+        "limits": [{"name": "eur", "of": "/lines/*/price", "unit": "EUR"}],
+    }
+    with pytest.raises(Conflict, match=str(grant["id"])):
+        await world.review_pay(**moved)
+    await world.review_pay()

@@ -9,7 +9,7 @@ from remit.core.errors import Forbidden, InvalidDocument, NotFound, Unauthentica
 from remit.core.events import Kind
 from remit.core.times import DAY, HOUR
 from remit.guards.documents import check_answer
-from remit.services import keys, sessions
+from remit.services import keys, people, sessions
 from remit.services.authenticate import authenticate
 from tests.services.world import World
 
@@ -89,6 +89,15 @@ async def test_a_rotated_key_works_for_the_overlap_and_no_longer(world: World) -
     world.later(21 * DAY)
     with pytest.raises(WrongState):
         await keys.rotate(world.deps, world.admin, str(new["key"]))
+
+
+async def test_the_key_of_a_suspended_owner_s_agent_is_not_handed_on(world: World) -> None:
+    own = await world.person("own@example.test", "owner")
+    await world.live_agent(owner="own@example.test")
+    made = await keys.create(world.deps, world.admin, HOST)
+    await people.suspend(world.deps, world.admin, own.person.id)
+    with pytest.raises(WrongState):
+        await keys.rotate(world.deps, world.admin, str(made["key"]))
 
 
 async def test_keys_are_made_and_ended_by_owners_and_administrators_only(world: World) -> None:

@@ -121,7 +121,7 @@ async def test_a_person_of_another_session_s_token_sees_and_answers_nothing(desk
     stranger = await desk.world.person("x@example.test", "viewer")
     with pytest.raises(NotFound):
         await approve.show(desk.deps, stranger, asked.verdict.approval)
-    assert await approve.listing(desk.deps, stranger, None, 10, None) == ()
+    assert await approve.listing(desk.deps, stranger, None, 10, None) == ((), None)
 
 
 async def test_what_is_of_no_kind_or_damaged_is_nobody(desk: Desk) -> None:

@@ -173,13 +173,13 @@ class World:
         document = {"kind": "Grant", "agent": agent, "tools": list(tools), "expires": self.in_future(), **members}
         return await grants.apply(self.deps, self.admin, document)
 
-    async def live_agent(self, name: str = "bookkeeper") -> dict[str, Any]:
+    async def live_agent(self, name: str = "bookkeeper", **members: Any) -> dict[str, Any]:
         """An active agent that may read mail."""
         if "office" not in self.lists:
             self.lists["office"] = [READ]
             await self.server(READ)
             await self.review("office/read_mail")
-        await self.agent(name)
+        await self.agent(name, **members)
         await self.grant("office/read_mail", agent=name)
         return await agents.activate(self.deps, self.admin, name)
 

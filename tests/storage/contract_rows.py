@@ -267,11 +267,14 @@ class RowsContract:
             await unit.calls.touch("r1", 7, ("17", "18"))
             await unit.calls.touch("r1", 7, ("17",))
         async with store.view("main") as view:
-            assert await view.calls.wrote_since("r1", ("3", "17"), 6)
-            assert not await view.calls.wrote_since("r1", ("17",), 7)
-            assert not await view.calls.wrote_since("r1", ("1", "1%", "17 "), 0)
-            assert not await view.calls.wrote_since("r1", (), 0)
-            assert not await view.calls.wrote_since("r2", ("17",), 0)
+            assert await view.calls.writers("r1", ("3", "17", "18"), 6) == (7,)
+            for root, references, after in (
+                ("r1", ("17",), 7),
+                ("r1", ("1", "1%", "17 "), 0),
+                ("r1", (), 0),
+                ("r2", ("17",), 0),
+            ):
+                assert await view.calls.writers(root, references, after) == ()
 
     # Counters.
 
@@ -365,7 +368,7 @@ class RowsContract:
         async with store.view("main") as view:
             assert await view.approvals.get(ones[1].id) == ones[1]
             found = await view.approvals.about(ident("ses", 1), "office/pay", "sha256:2")
-            assert found == (ones[4], ones[2], ones[1], ones[0])
+            assert found == (ones[0], ones[1], ones[2])
             assert await view.approvals.list("pending", 10, None) == (ones[0], ones[3], ones[4])
             assert await view.approvals.list(None, 2, ones[0].id) == (ones[1], ones[2])
             waiting = await view.approvals.pending_of(ident("ses", 1))

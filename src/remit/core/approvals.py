@@ -39,6 +39,7 @@ class Approval:
     answered_at: int | None = None
     void_because: str | None = None
     note: str | None = None
+    returned: bool = False  # it was used, its call reached no server, and it was given back
 
     def state_at(self, now: int) -> ApprovalState:
         """The state as time has it: an unanswered or unused approval past its expiry is expired."""

@@ -108,8 +108,8 @@ class Calls(Protocol):
     async def unfinished(self) -> tuple[Call, ...]:
         """Calls with an intent and no outcome, unknown ones included."""
 
-    async def wrote_since(self, root: str, references: Sequence[str], after: int) -> bool:
-        """Whether a call of this root with an intent after log index ``after`` touched one of these references."""
+    async def writers(self, root: str, references: Sequence[str], after: int) -> tuple[int, ...]:
+        """The intents after log index ``after`` of this root's calls that may write to one of these references."""
 
     async def touch(self, root: str, intent: int, references: Sequence[str]) -> None:
         """Remember that the call with this intent may write to these references."""
@@ -143,8 +143,8 @@ class Approvals(Protocol):
     async def move(self, approval: Approval, expected: ApprovalState) -> bool:
         """Write ``approval`` only if its stored state is ``expected``; whether it was."""
 
-    async def about(self, session: str, tool: str, arguments_hash: str) -> tuple[Approval, ...]:
-        """Every approval of this session for this exact call, newest first."""
+    async def about(self, root: str, tool: str, arguments_hash: str) -> tuple[Approval, ...]:
+        """Every approval under this root session for this exact call, oldest first."""
 
     async def list(self, state: ApprovalState | None, limit: int, after: str | None) -> tuple[Approval, ...]:
         """Approvals by id, in one stored state or all."""

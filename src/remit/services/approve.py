@@ -2,7 +2,8 @@
 
 An approval is used once, by one conditional update in the unit of work that writes the intent. It dies when the call
 would no longer be decided the same way, when anything it is bound to has changed, or when the session has since written
-to a record that the call refers to. A no is a veto: the same question is not asked again in that session.
+to a record that the call refers to. A no is a veto: the same question is not asked
+again under that root session.
 
 What the question shows, and a note, are kept in the log alone, sealed for their person: erasing that person reaches
 them, and what can't be shown any more can't be approved.
@@ -22,6 +23,7 @@ from remit.core.errors import AlreadyAnswered, Forbidden, InvalidDocument, NotFo
 from remit.core.events import EventDraft, Kind
 from remit.core.people import Person
 from remit.core.ports import Unit
+from remit.core.sessions import Session
 from remit.core.times import HOUR, to_text
 from remit.guards.hidden_text import reveal
 from remit.guards.json_in import parse
@@ -72,21 +74,16 @@ _BOUND: Final = (
 Standing = Unanswered | Waiting | Vetoed | Approved
 
 
-async def standing(unit: Unit, session: str, tool: str, arguments_hash: str, now: int) -> Standing:
-    """How the question about this exact call stands in this session."""
-    asked = await unit.approvals.about(session, tool, arguments_hash)
-    for approval in asked:
-        if approval.state == "denied":
-            return Vetoed(approval)
-    for approval in asked:
-        match approval.state_at(now):
-            case "approved":
-                return Approved(approval)
-            case "pending":
-                return Waiting(approval)
-            case _:
-                continue
-    return Unanswered()
+async def standing(unit: Unit, session: Session, tool: str, arguments_hash: str, now: int) -> Standing:
+    """How the question about this exact call stands in this session. A no holds for all that stands under one root."""
+    asked = await unit.approvals.about(session.root, tool, arguments_hash)
+    found = {approval.state_at(now): approval for approval in asked if approval.session == session.id}
+    denied = [approval for approval in asked if approval.state == "denied"]
+    if denied:
+        return Vetoed(denied[0])
+    if "approved" in found:
+        return Approved(found["approved"])
+    return Waiting(found["pending"]) if "pending" in found else Unanswered()
 
 
 async def broken_binding(unit: Unit, approval: Approval, wanted: Approval) -> str | None:
@@ -94,28 +91,22 @@ async def broken_binding(unit: Unit, approval: Approval, wanted: Approval) -> st
     for name in _BOUND:
         if getattr(approval, name) != getattr(wanted, name):
             return f"the {name.replace('_', ' ')} changed"
-    if await unit.calls.wrote_since(approval.root, approval.references, approval.asked_event):
+    if await unit.calls.writers(approval.root, approval.references, approval.asked_event):
         return "a record that it refers to was written to since"
     return None
 
 
-async def crowded(unit: Unit, root: str, now: int) -> bool:
-    """Whether as many questions of this root session wait as may."""
-    waiting = [one for one in await unit.approvals.pending_of(root) if one.state_at(now) == "pending"]
-    return len(waiting) >= MAX_WAITING
+async def crowded(unit: Unit, session: Session, now: int) -> bool:
+    """Whether as many questions of this root session wait as may; half of the places are the root's own."""
+    waiting = [one for one in await unit.approvals.pending_of(session.root) if one.state_at(now) == "pending"]
+    below = [one for one in waiting if one.session != session.root]
+    return len(waiting) >= MAX_WAITING or (session.id != session.root and len(below) >= MAX_WAITING // 2)
 
 
 async def being_written(unit: Unit, wanted: Approval) -> bool:
-    """Whether a call of this root is under way that may write to a record of the question: it would be shown in vain.
-
-    Errs on the side of yes where a later write to the record has ended while an earlier call has not.
-    """
-    under_way = [
-        call.intent
-        for call in await unit.calls.unfinished()
-        if call.state == "open" and call.root == wanted.root and call.intent is not None
-    ]
-    return bool(under_way) and await unit.calls.wrote_since(wanted.root, wanted.references, min(under_way) - 1)
+    """Whether a call of this root without a known outcome may write to a record of the question, shown in vain then."""
+    under_way = {call.intent for call in await unit.calls.unfinished() if call.root == wanted.root}
+    return not under_way.isdisjoint(await unit.calls.writers(wanted.root, wanted.references, -1))
 
 
 async def put(unit: Unit, approval: Approval) -> None:
@@ -138,9 +129,11 @@ async def use(unit: Unit, approval: Approval) -> bool:
 
 
 async def give_back(unit: Unit, approval_id: str) -> None:
-    """An approval whose call reached no server is good again: single use is of the effect."""
+    """An approval whose call reached no server is good again, once: single use is of the effect."""
     used = await unit.approvals.get(approval_id)
-    if used is not None and await unit.approvals.move(replace(used, state="approved"), "used"):
+    if used is None or used.returned:
+        return
+    if await unit.approvals.move(replace(used, state="approved", returned=True), "used"):
         await unit.log.append(_event(Kind.APPROVAL_RETURNED, used, used.agent, ()))
 
 
@@ -202,14 +195,15 @@ async def show(deps: Deps, caller: PersonCaller, approval_id: str) -> Approval:
 
 async def listing(
     deps: Deps, caller: PersonCaller, state: ApprovalState | None, limit: int, after: str | None
-) -> tuple[Approval, ...]:
-    """Approvals that the caller may see, oldest first."""
+) -> tuple[tuple[Approval, ...], str | None]:
+    """Of ``limit`` stored approvals behind ``after`` those that the caller may see, by id; and where to go on."""
     now = deps.clock.now()
     async with deps.store.view(deps.org) as view:
         # What ran out may still be stored as it was before.
         found = await view.approvals.list(None if state == "expired" else state, limit, after)
         wanted = [item for item in found if state is None or item.state_at(now) == state]
-        return tuple([await _opened(deps, view, item) for item in wanted if await _may_see(view, caller, item)])
+        seen = [await _opened(deps, view, item) for item in wanted if await _may_see(view, caller, item)]
+    return tuple(seen), found[-1].id if len(found) == limit else None
 
 
 async def _opened(deps: Deps, view: Unit, approval: Approval) -> Approval:
@@ -283,7 +277,9 @@ async def _may_see(unit: Unit, caller: PersonCaller, approval: Approval) -> bool
 
 
 async def _may_answer(unit: Unit, caller: PersonCaller, approval: Approval) -> None:
-    if not caller.person.has("approver"):
+    # As the person stands now, and not as they stood when the request was let in.
+    person = await unit.nouns.get(Person, caller.person.id)
+    if person is None or not person.has("approver"):
         raise Forbidden("answering needs the role approver")
     agent = await unit.nouns.get(Agent, approval.agent)
     if agent is not None and agent.owner == caller.person.id:

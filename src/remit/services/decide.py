@@ -287,15 +287,15 @@ async def _with_person(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool
     if large is not None:
         raise _No(large)
     wanted = _question(deps, facts, known)
-    standing = await approve.standing(unit, facts.session.id, known.tool.ref, wanted.arguments_hash, facts.now)
+    standing = await approve.standing(unit, facts.session, known.tool.ref, wanted.arguments_hash, facts.now)
     match standing:
         case approve.Vetoed():
             raise _No(Reason("approval.denied"))
         case approve.Waiting(approval):
             return await _ask(unit, facts, replace(approval, arguments=facts.arguments), approval.asked_event)
         case approve.Unanswered():
-            if await approve.crowded(unit, wanted.root, facts.now):
-                raise _No(Reason("approval.crowded", f"{approve.MAX_WAITING} wait already"))
+            if await approve.crowded(unit, facts.session, facts.now):
+                raise _No(Reason("approval.crowded"))
             if await approve.being_written(unit, wanted):
                 raise _No(Reason("approval.void", "a write to a record that it refers to has no outcome yet"))
             event = await unit.log.append(recorded.draft(facts, Kind.ASKED, ("approval.needed",), about=wanted.id))

@@ -70,7 +70,8 @@ async def rotate(deps: Deps, caller: PersonCaller, id: str, overlap: int = OVERL
         if old.person not in (None, caller.person.id):
             raise Forbidden("only the person whose key it is gets a new one", hint="An administrator may revoke it.")
         agent = await unit.nouns.get(Agent, old.agent) if old.agent else None
-        if not old.live(now) or (agent is not None and not agent.live(now)):
+        holder = await unit.nouns.get(Person, subject)
+        if not old.live(now) or (agent is not None and not agent.live(now)) or not holder or holder.state != "active":
             raise WrongState(f"{id} is not live, so it is not handed on", hint="Create a new key.")
         life = min(old.expires - old.created, LONGEST_LIFE) if old.expires is not None else None
         key, secret = _fresh(

@@ -1,6 +1,6 @@
 """How a decision is written down: its facts, its event, its answer, and the same answer given again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
@@ -16,7 +16,7 @@ from remit.core.ports import Unit
 from remit.core.sessions import FlowState, Session
 from remit.core.times import to_text
 from remit.guards.json_in import as_json, parse
-from remit.policy.flow import leaves
+from remit.policy.flow import Leaf, leaves
 from remit.services.authority import Authority, ReviewedTool
 from remit.services.subjects import subject
 
@@ -157,19 +157,19 @@ def first_flow(session: Session) -> FlowState:
 def shown_references(facts: Facts, known: ReviewedTool) -> tuple[str, ...]:
     """The records that a question is about: the values of the arguments reviewed as references."""
     reviewed = {pointer for pointer, review in known.review.arguments.items() if review.role == "reference"}
-    named = [
-        leaf.value
-        for leaf in leaves(facts.call.arguments, _MAX_REFERENCES)
-        if leaf.pointer in reviewed or leaf.general in reviewed
-    ]
+    named: list[Json] = []
+    for leaf in leaves(facts.call.arguments, _MAX_REFERENCES, empties=True):
+        below = _below(leaf, reviewed)
+        if below is not None:
+            named += [leaf.value, *below]
     return _references(facts, known, named)
 
 
 def touched_references(facts: Facts, known: ReviewedTool) -> tuple[str, ...]:
     """The records that a call may write to: every value it carries, and every member name, which may be an id too."""
     named: list[Json] = []
-    for leaf in leaves(facts.call.arguments, _MAX_REFERENCES):
-        named += [leaf.value, *(_member(step) for step in leaf.pointer.split("/")[1:])]
+    for leaf in leaves(facts.call.arguments, _MAX_REFERENCES, empties=True):
+        named += [leaf.value, *_member_names(leaf.general.split("/")[1:])]
     return _references(facts, known, named)
 
 
@@ -179,8 +179,21 @@ def _references(facts: Facts, known: ReviewedTool, values: Sequence[Json]) -> tu
     return tuple(digest(f"{facts.session.root}\0{known.server.id}\0{text}".encode()) for text in dict.fromkeys(texts))
 
 
-def _member(step: str) -> str:
-    return "*" if step == "~*" else step.replace("~1", "/").replace("~0", "~")
+def _below(leaf: Leaf, reviewed: Collection[str]) -> list[str] | None:
+    """The member names under the reviewed pointer that holds the leaf; None when none does.
+
+    An argument that is reviewed as a leaf and sent as an object names records by its members too.
+    """
+    pointer, general = leaf.pointer.split("/"), leaf.general.split("/")
+    for depth in range(1, len(pointer) + 1):
+        if "/".join(pointer[:depth]) in reviewed or "/".join(general[:depth]) in reviewed:
+            return _member_names(general[depth:])
+    return None
+
+
+def _member_names(steps: Sequence[str]) -> list[str]:
+    """The names of members among the steps of a general pointer, in which ``*`` is a position and ``~*`` a name."""
+    return ["*" if step == "~*" else step.replace("~1", "/").replace("~0", "~") for step in steps if step != "*"]
 
 
 def _names(value: Json) -> bool:
@@ -189,7 +202,7 @@ def _names(value: Json) -> bool:
 
 def overflowing(arguments: Mapping[str, Json]) -> bool:
     """Whether a call carries more values than are looked at for references."""
-    return any(leaf.rest for leaf in leaves(arguments, _MAX_REFERENCES))
+    return any(leaf.rest for leaf in leaves(arguments, _MAX_REFERENCES, empties=True))
 
 
 def idempotency_key(known: ReviewedTool, arguments: Mapping[str, Json]) -> str | None:

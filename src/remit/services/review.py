@@ -214,15 +214,14 @@ def _check_counted(reaching: Sequence[Grant], review: ToolReview) -> None:
 
 def _check_still_limited(reaching: Sequence[Grant], before: ToolReview | None, review: ToolReview) -> None:
     """A ceiling holds only over what is counted, so a signature may not take away what an earlier grant limits."""
-    units = {limit.name: limit.unit for limit in review.limits}
-    was = {limit.name: limit.unit for limit in before.limits} if before else {}
-    lost = {name for name, unit in was.items() if name not in units or units[name] != unit}
+    counted = {limit.name: limit for limit in review.limits}
+    lost = {limit.name for limit in before.limits if counted.get(limit.name) != limit} if before else set()
     for grant in reaching:
         limited = {name for limits in grant.limits for name in limits.amounts if name != CALLS}
         if lost & limited:
             raise Conflict(
                 f"{grant.id} limits {min(lost & limited)}, which this review would no longer count so",
-                hint="Keep the limit and its unit, or revoke the grant first.",
+                hint="Keep the limit, what it counts and its unit, or revoke the grant first.",
             )
 
 

@@ -193,15 +193,15 @@ class SqliteCalls(_Rows):
         """Open and unknown calls."""
         return self._many(Call, "SELECT body FROM call WHERE org = ? AND state IN ('open', 'unknown')")
 
-    async def wrote_since(self, root: str, references: Sequence[str], after: int) -> bool:
-        """Whether one of these references was touched after an event."""
+    async def writers(self, root: str, references: Sequence[str], after: int) -> tuple[int, ...]:
+        """Who touched one of these references after an event."""
         if not references:
-            return False
+            return ()
         query = (
-            "SELECT 1 FROM touched WHERE org = ? AND root = ? AND intent > ? "
-            f"AND reference IN ({','.join('?' * len(references))}) LIMIT 1"
+            "SELECT DISTINCT intent FROM touched WHERE org = ? AND root = ? AND intent > ? "
+            f"AND reference IN ({','.join('?' * len(references))}) ORDER BY intent"
         )
-        return self._db.execute(query, (self._org, root, after, *references)).get is not None
+        return tuple(int(intent) for (intent,) in self._db.execute(query, (self._org, root, after, *references)))
 
     async def touch(self, root: str, intent: int, references: Sequence[str]) -> None:
         """Remember what a call may write to."""
@@ -283,10 +283,10 @@ class SqliteApprovals(_Rows):
         )
         return self._db.changes() == 1
 
-    async def about(self, session: str, tool: str, arguments_hash: str) -> tuple[Approval, ...]:
+    async def about(self, root: str, tool: str, arguments_hash: str) -> tuple[Approval, ...]:
         """Every approval of one exact call."""
-        where = "AND session = ? AND tool = ? AND arguments_hash = ? ORDER BY id DESC"
-        return self._many(Approval, _APPROVAL + where, session, tool, arguments_hash)
+        where = "AND root = ? AND tool = ? AND arguments_hash = ? ORDER BY id"
+        return self._many(Approval, _APPROVAL + where, root, tool, arguments_hash)
 
     async def list(self, state: ApprovalState | None, limit: int, after: str | None) -> tuple[Approval, ...]:
         """Approvals by id."""

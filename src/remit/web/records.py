@@ -8,7 +8,7 @@ from remit.core.approvals import ApprovalState
 from remit.core.canonical import Json
 from remit.core.errors import InvalidDocument, NotFound
 from remit.services import approve, audit, close, reconcile
-from remit.web.job import PAGED, Answer, Job, Lines, Octets, Route, Text, page, whole
+from remit.web.job import MAX_PAGE, PAGED, Answer, Job, Lines, Octets, Route, Text, page, whole
 
 _STATES: Final[tuple[ApprovalState, ...]] = get_args(ApprovalState)
 EVENT_FILTERS: Final = ("kind", "session", "agent", *PAGED)
@@ -21,9 +21,9 @@ async def list_approvals(job: Job) -> Answer:
     state = next((one for one in _STATES if one == wanted), None)
     if wanted is not None and state is None:
         raise InvalidDocument(f"state is one of {', '.join(_STATES)}", pointer="/state")
-    now = job.deps.clock.now()
-    found = await approve.listing(job.deps, caller, state, 10_000, None)
-    return page(job, [approve.document(item, now) for item in found], "approval")
+    limit, now = whole(job.query, "limit", MAX_PAGE, least=1, most=MAX_PAGE), job.deps.clock.now()
+    seen, last = await approve.listing(job.deps, caller, state, limit, job.query.get("after"))
+    return {"items": [approve.document(item, now) for item in seen], "next": last}
 
 
 async def show_approval(job: Job) -> Answer:
