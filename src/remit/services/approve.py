@@ -2,8 +2,7 @@
 
 An approval is used once, by one conditional update in the unit of work that writes the intent. It dies when the call
 would no longer be decided the same way, when anything it is bound to has changed, or when the session has since written
-to a record that the call refers to. A no is a veto: the same question is not asked
-again under that root session.
+to a record that the call refers to. A no is a veto: the same question is not asked again under that root session.
 
 What the question shows, and a note, are kept in the log alone, sealed for their person: erasing that person reaches
 them, and what can't be shown any more can't be approved.
