@@ -10,7 +10,7 @@ import apsw
 
 from remit.core.events import EventDraft, Kind
 from remit.services.sealing import Sealer
-from remit.storage.sqlite import open_store
+from remit.storage.sqlite import create_store
 from remit.storage.subject_keys import SubjectKeys
 from remit.wiring import SystemClock, SystemEntropy
 
@@ -51,7 +51,7 @@ async def store_appends(folder: Path, callers: int) -> Figures:
     """``callers`` tasks append events through the store, each waiting until its own is on disk."""
     folder.mkdir()
     clock, entropy = SystemClock(), SystemEntropy()
-    store = await open_store(folder / "remit.db", clock, Sealer(SubjectKeys(folder / "subjects", entropy), entropy))
+    store = await create_store(folder / "remit.db", clock, Sealer(SubjectKeys(folder / "subjects", entropy), entropy))
     count, begun, cpu = 0, perf_counter(), process_time()
 
     async def append() -> None:

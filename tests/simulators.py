@@ -65,10 +65,11 @@ def events(*messages: bytes) -> bytes:
 
 @dataclass(slots=True)
 class HttpSimulator:
-    """A socket on loopback. ``answer`` sees what is neither handshake nor DELETE; ``hello`` answers the handshake."""
+    """A socket on loopback. ``answer`` sees what is neither handshake nor DELETE; ``hello`` the handshake, ``aside`` those."""
 
     answer: Handler
     hello: Handler = field(default=lambda request: http(200, result(request.message, HELLO), Mcp_Session_Id="s-1"))
+    aside: Handler = field(default=lambda _: http(202))
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     port: int = 0
@@ -114,7 +115,7 @@ class HttpSimulator:
     def _choose(self, request: Request) -> Handler:
         method = request.message.get("method")
         if request.method == "DELETE" or method == "notifications/initialized":
-            return lambda _: http(202)
+            return self.aside
         return self.hello if method == "initialize" else self.answer
 
 

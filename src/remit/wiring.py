@@ -7,10 +7,10 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
@@ -19,9 +19,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from remit.audit.checkpoint import Signer, signer_from_seed
 from remit.core.canonical import Json
-from remit.core.errors import Conflict, InvalidDocument, NotFound, StoreUnavailable, Unavailable
+from remit.core.errors import (
+    BadInput,
+    Conflict,
+    Forbidden,
+    InternalError,
+    InvalidDocument,
+    NotFound,
+    StoreUnavailable,
+    Unavailable,
+)
 from remit.core.events import EventDraft, Kind
 from remit.core.ids import RANDOM_BYTES, new_id
+from remit.core.ports import Clock, PayloadSealer
 from remit.gateway.proxy import Gateway
 from remit.gateway.servers import Servers
 from remit.guards.json_in import JsonLimits
@@ -31,7 +41,7 @@ from remit.services.deps import Deps
 from remit.services.sealing import Sealer
 from remit.settings import Settings
 from remit.storage.instances import Instance, alive
-from remit.storage.sqlite import open_store
+from remit.storage.sqlite import SqliteStore, create_store, open_store
 from remit.storage.subject_keys import SubjectKeys
 from remit.tokens.jwt import SessionTokens
 from remit.tokens.keys import SecretBox, SigningKey
@@ -42,6 +52,10 @@ DEFAULT_ISSUER: Final = "http://localhost:8765"
 DEFAULT_PERSON: Final = "admin@localhost"
 LAST_WORDS: Final = 10.0
 """Seconds beyond the longest upstream call that a request may still take when the process is told to stop."""
+
+_RESTORE: Final = "Restore it from your copy of the home."
+_Opened: TypeAlias = Callable[[Path, Clock, PayloadSealer], Awaitable[SqliteStore]]
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -112,11 +126,14 @@ class Home:
         """What ``init`` fixed: issuer and origin. Raises ``NotFound`` when this is no home."""
         try:
             found = json.loads((self.path / "home.json").read_text(encoding="utf-8"))
+            identity = {name: found[name] for name in ("issuer", "origin")}
         except FileNotFoundError as error:
             raise NotFound(f"{self.path} is not a Remit home", hint="Make one with `remit init`.") from error
-        except (OSError, ValueError) as error:
-            raise StoreUnavailable(f"{self.path}/home.json can't be read") from error
-        return {"issuer": str(found["issuer"]), "origin": str(found["origin"])}
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise StoreUnavailable(f"{self.path}/home.json can't be read", hint=_RESTORE) from error
+        if not all(isinstance(value, str) for value in identity.values()):
+            raise StoreUnavailable(f"{self.path}/home.json can't be read", hint=_RESTORE)
+        return identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +159,17 @@ async def init_home(path: Path, person: str, issuer: str, name: str | None = Non
     home = Home(path)
     if (path / "home.json").exists():
         raise Conflict(f"{path} is a Remit home already", hint="Use it, or choose another with --home.")
-    for folder in (path, home.keys, home.run, home.subjects, home.policies):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
+    if home.store.exists():
+        raise Conflict(
+            f"{path} holds a store but no home.json: it was lost, or the making of this home was cut short",
+            hint="Restore home.json from your copy; if there never was one, remove the folder and make it anew.",
+        )
+    try:
+        for folder in (path, home.keys, home.run, home.subjects, home.policies):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
+    except OSError as error:
+        raise BadInput(f"{path} can't be made a home: {error.strerror}", hint="Choose another with --home.") from error
     origin = f"{parts.netloc}/{ORG}"
     _write_new(home.keys / "token.pem", SigningKey.create().pem())
     _write_new(home.keys / "master.key", secrets.token_bytes(32))
@@ -153,7 +178,7 @@ async def init_home(path: Path, person: str, issuer: str, name: str | None = Non
     signer = signer_from_seed(origin, seed)
     _write_new(home.log_key, signer.verifier_key_text.encode() + b"\n")
     identity = {"issuer": issuer.rstrip("/"), "origin": origin}
-    async with _deps(home, identity) as deps:
+    async with _deps(home, identity, create_store) as deps:
         founder = new_id("per", deps.clock.now(), deps.entropy.bytes(RANDOM_BYTES))
         async with deps.store.unit(deps.org) as unit:
             await unit.log.append(
@@ -178,8 +203,8 @@ async def open_remit(path: Path, settings: Settings) -> AsyncIterator[Remit]:
     """A Remit on an existing home. Several processes may hold one home at a time."""
     home = Home(path)
     identity = home.identity()
-    async with _deps(home, identity) as deps:
-        signer = signer_from_seed(identity["origin"], _read(home.keys / "log.seed"))
+    async with _deps(home, identity, open_store) as deps:
+        signer = _secret(home.keys / "log.seed", lambda seed: signer_from_seed(identity["origin"], seed))
         limits = JsonLimits(max_bytes=settings.max_body, max_depth=settings.max_depth)
         servers = Servers(deps, time.monotonic, settings.resync)
         gateway = Gateway(deps, servers, limits, settings.call_timeout)
@@ -253,12 +278,12 @@ class _Announcing(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def _deps(home: Home, identity: Mapping[str, str]) -> AsyncIterator[Deps]:
+async def _deps(home: Home, identity: Mapping[str, str], opened: _Opened) -> AsyncIterator[Deps]:
     clock, entropy = SystemClock(), SystemEntropy()
     sealer = Sealer(SubjectKeys(home.subjects, entropy), entropy)
     instance = Instance(home.run, f"i-{os.getpid()}-{entropy.bytes(6).hex()}")
     try:
-        store = await open_store(home.store, clock, sealer)
+        store = await opened(home.store, clock, sealer)
         try:
             issuer = identity["issuer"]
             yield Deps(
@@ -269,8 +294,8 @@ async def _deps(home: Home, identity: Mapping[str, str]) -> AsyncIterator[Deps]:
                 clock=clock,
                 entropy=entropy,
                 sealer=sealer,
-                tokens=SessionTokens(SigningKey.from_pem(_read(home.keys / "token.pem")), issuer),
-                box=SecretBox(_read(home.keys / "master.key")),
+                tokens=SessionTokens(_secret(home.keys / "token.pem", SigningKey.from_pem), issuer),
+                box=_secret(home.keys / "master.key", SecretBox),
                 authority=AuthorityCache(),
             )
         finally:
@@ -355,8 +380,17 @@ def _write_new(path: Path, data: bytes) -> None:
         os.close(handle)
 
 
-def _read(path: Path) -> bytes:
+def _secret(path: Path, parse: Callable[[bytes], T]) -> T:
+    """What a key file of this home holds. Raises ``StoreUnavailable``; ``Forbidden`` for one that others may read."""
     try:
-        return path.read_bytes()
+        mode, data = path.stat().st_mode, path.read_bytes()
     except OSError as error:
-        raise StoreUnavailable(f"{path.name} can't be read: {error.strerror}") from error
+        raise StoreUnavailable(f"{path} can't be read: {error.strerror}", hint=_RESTORE) from error
+    if mode & 0o077:
+        raise Forbidden(
+            f"others may read the key in {path}", hint=f"chmod 600 {path}; if it has been seen, make a new home."
+        )
+    try:
+        return parse(data)
+    except (ValueError, InternalError) as error:
+        raise StoreUnavailable(f"{path} holds no such key", hint=_RESTORE) from error

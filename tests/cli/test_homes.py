@@ -167,3 +167,65 @@ def test_no_color_means_no_escape_even_where_color_is_forced(home: Path) -> None
         plain = process("--home", str(home), "status", *options, env=env)
         assert plain.returncode == 0
         assert "\x1b" not in plain.stdout
+
+
+@pytest.mark.claim("log:no-lost-record")
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_store_that_was_lost_is_said_and_not_made_anew(run: Run, home: Path, empty: bool) -> None:
+    """The control: with the store back in its place the same commands answer, and its log verifies."""
+    store, kept = home / "remit.db", home.parent / "kept.db"
+    store.rename(kept)
+    if empty:
+        store.touch()
+    for command in (("status",), ("agent", "list"), ("audit", "verify"), ("up", "--port", "0")):
+        answer = run(*command)
+        assert answer.code == 6, answer.stdout
+        assert "Restore" in answer.stderr
+    assert store.exists() == empty
+    kept.replace(store)
+    assert run("audit", "verify").code == 0
+
+
+def test_a_store_is_for_its_owner_only(run: Run, home: Path) -> None:
+    assert run("status").code == 0
+    assert {stat.S_IMODE(path.stat().st_mode) for path in home.glob("remit.db*")} == {0o600}
+
+
+def test_init_does_not_write_over_a_home_that_lost_its_name(run: Run, home: Path) -> None:
+    before = {path.name: path.read_bytes() for path in (home / "keys").iterdir()}
+    (home / "home.json").unlink()
+    answer = run("init")
+    assert answer.code == 5
+    assert "home.json" in answer.stderr
+    assert before == {path.name: path.read_bytes() for path in (home / "keys").iterdir()}
+
+
+def test_init_where_a_file_stands_says_so(run: Run, tmp_path: Path) -> None:
+    file = write(tmp_path / "file", "mine")
+    answer = run("init", "--home", file)
+    assert answer.code == 2
+    assert "Choose another" in answer.stderr
+    assert Path(file).read_text("utf-8") == "mine"
+
+
+@pytest.mark.parametrize("name", ["token.pem", "master.key", "log.seed"])
+def test_a_key_of_the_home_that_others_may_read_or_that_is_none_is_refused(run: Run, home: Path, name: str) -> None:
+    key = home / "keys" / name
+    key.chmod(0o640)
+    loose = run("status")
+    assert loose.code == 4
+    assert "chmod 600" in loose.stderr
+    key.chmod(0o600)
+    assert run("status").code == 0, "the control"
+    key.write_bytes(b"no key")
+    broken = run("status")
+    assert broken.code == 6
+    assert "Restore" in broken.stderr
+
+
+@pytest.mark.parametrize("identity", ["", "[]", "{}", '{"issuer": 1, "origin": "x"}', "garbage"])
+def test_a_home_whose_name_can_not_be_read_is_said_and_not_guessed(run: Run, home: Path, identity: str) -> None:
+    write(home / "home.json", identity)
+    answer = run("status")
+    assert answer.code == 6
+    assert "Restore" in answer.stderr

@@ -4,10 +4,12 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
+import apsw
 import pytest
 
 from remit.guards.documents import check_answer
@@ -318,3 +320,52 @@ def test_a_reader_that_goes_away_is_no_fault(home: Path) -> None:
         child.wait(30)
         assert child.stderr is not None
         assert b"Traceback" not in child.stderr.read()
+
+
+@pytest.mark.claim("log:tamper-evident")
+def test_an_export_that_breaks_off_is_no_export(run: Run, home: Path, tmp_path: Path) -> None:
+    """One value that can't be unsealed ends the stream half-way. Without private values, as the control, it is whole."""
+    raw = apsw.Connection(str(home / "remit.db"))
+    subject = raw.execute("SELECT subject FROM private ORDER BY idx DESC LIMIT 1").get
+    raw.close()
+    [key] = [path for path in (home / "subjects").rglob("*") if path.is_file() and str(subject) in str(path)]
+    key.write_bytes(b"short")
+    out = tmp_path / "log.jsonl"
+    answer = run("audit", "export", "--private", "--output", str(out))
+    assert answer.code == 6, answer.stderr
+    assert "Written" not in answer.stderr
+    assert run("audit", "export", "--private").code == 6
+    assert list(tmp_path.glob("*log.jsonl*")) == []
+    assert run("audit", "export", "--output", str(out)).code == 0
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+
+
+@pytest.mark.claim("log:tamper-evident")
+@pytest.mark.usefixtures("home")
+def test_a_head_kept_from_an_export_s_last_line_is_held_against_a_later_log(run: Run, tmp_path: Path) -> None:
+    first, head = tmp_path / "first.jsonl", tmp_path / "head.json"
+    assert run("audit", "export", "--output", str(first)).code == 0
+    head.write_bytes(first.read_bytes().splitlines(keepends=True)[-1])
+    carl = write(tmp_path / "carl.yaml", "kind: Person\nname: Carl\nemail: carl@example.test\nroles: [viewer]\n")
+    ok(run("person", "add", "-f", carl, "--json"))
+    assert run("audit", "verify", "--seen", str(head)).code == 0
+    other = str(tmp_path / "other")
+    assert run("init", "--home", other).code == 0
+    assert run("audit", "verify", "--home", other, "--seen", str(head)).code == 1
+    for nothing in (b"{}\n", first.read_bytes(), b"\xff", b"x" * (1 << 20) + b"x"):
+        head.write_bytes(nothing)
+        assert run("audit", "verify", "--seen", str(head)).code == 2
+
+
+def test_a_tree_with_a_hole_is_said_and_nothing_is_signed_over_it(run: Run, home: Path) -> None:
+    raw = apsw.Connection(str(home / "remit.db"))
+    raw.execute("DELETE FROM tree_hash WHERE level = 1")
+    raw.close()
+    answer = run("audit", "prove", "1")
+    assert answer.code == 6, answer.stderr
+    assert "Restore" in answer.stderr
+
+
+@pytest.mark.usefixtures("home")
+def test_a_number_of_lines_beyond_all_measure_is_refused(run: Run) -> None:
+    assert run("audit", "tail", "-n", "9" * 30).code == 2

@@ -157,6 +157,17 @@ async def test_a_redirected_handshake_is_not_followed() -> None:
         assert evil.requests == []
 
 
+@pytest.mark.claim("upstream:no-redirects")
+@pytest.mark.parametrize("status", [302, 307])
+async def test_no_redirect_of_a_notification_or_of_the_closing_delete_is_followed(status: int) -> None:
+    async with HttpSimulator(ok).serving() as evil:
+        away = always(http(status, Location=evil.url))
+        async with HttpSimulator(ok, aside=away).serving() as server, opened(server.url) as connection:
+            assert said(await connection.call("tools/call", CALL, 10)) == "done"
+        assert server.requests[-1].method == "DELETE"
+        assert evil.requests == []
+
+
 async def test_control_a_client_that_follows_a_redirect_hands_our_header_over() -> None:
     async with HttpSimulator(ok).serving() as evil:
         redirecting = HttpSimulator(always(http(307, Location=evil.url)))

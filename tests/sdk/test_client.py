@@ -141,11 +141,19 @@ async def test_every_page_of_a_list_is_read_once_and_a_list_without_end_is_refus
 
 
 async def test_an_export_comes_through_byte_for_byte_and_a_refused_one_raises() -> None:
-    body = '{"a":"\u2028\x85"}\n{"b":1}\n'.encode()
+    body = '{"a":"\u2028\x85"}\n{"note":"n","t":"checkpoint"}\n'.encode()
     async with _client(lambda _: httpx.Response(200, content=body)) as client:
         assert b"".join([part async for part in client.export()]) == body
     async with _client(lambda _: _problem("forbidden", 403)) as client:
         with pytest.raises(Forbidden):
+            [part async for part in client.export()]
+
+
+@pytest.mark.claim("log:tamper-evident")
+@pytest.mark.parametrize("body", [b"", b'{"t":"leaf"}\n', b'{"note":"n","t":"checkpoint"}', b'{"note":"n","t":"check'])
+async def test_an_export_without_its_signed_end_raises(body: bytes) -> None:
+    async with _client(lambda _: httpx.Response(200, content=body)) as client:
+        with pytest.raises(Unavailable, match="broke off"):
             [part async for part in client.export()]
 
 

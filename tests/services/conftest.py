@@ -8,7 +8,7 @@ import pytest
 from remit.core.credentials import PersonCaller
 from remit.services import people
 from remit.services.sealing import Sealer
-from remit.storage.sqlite import open_store
+from remit.storage.sqlite import create_store
 from remit.storage.subject_keys import SubjectKeys
 from tests.services.desk import Desk, make_desk
 from tests.services.world import HandClock, SystemEntropy, World, make_deps
@@ -25,7 +25,7 @@ async def world(tmp_path: Path, anyio_backend: str) -> AsyncIterator[World]:
     """A founded organization."""
     clock = HandClock()
     sealer = Sealer(SubjectKeys(tmp_path / "subjects", SystemEntropy()), SystemEntropy())
-    store = await open_store(tmp_path / "remit.db", clock, sealer)
+    store = await create_store(tmp_path / "remit.db", clock, sealer)
     deps = make_deps(store, clock, sealer)
     first = await people.found(deps, "ada@example.test", "Ada")
     yield World(deps, clock, PersonCaller(org=deps.org, key="key_0", person=first), tmp_path)

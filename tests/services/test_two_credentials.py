@@ -9,7 +9,7 @@ from remit.core.canonical import Json
 from remit.core.credentials import Caller, HostCaller, SessionCaller
 from remit.core.decisions import Ask
 from remit.core.errors import Forbidden, InvalidDocument, NotFound, RemitError, Unauthenticated, WrongState
-from remit.services import agents, approve, keys, people, sessions
+from remit.services import agents, approve, audit, keys, people, sessions
 from remit.services.authenticate import CHECKERS, as_host, as_person, as_session, authenticate
 from remit.services.deps import Deps
 from tests.services.desk import Desk, allowed, as_session_caller, codes, host_of, make_desk
@@ -243,3 +243,19 @@ async def test_a_token_is_renewed_by_its_host_while_the_session_lives_and_not_af
             desk.world.later(20 * 60_000)
         with pytest.raises(WrongState):
             await sessions.renew(desk.deps, desk.host, one.session)
+
+
+@pytest.mark.claim("log:commitments-hide")
+async def test_an_owner_reads_no_values_that_are_kept_for_another_person(desk: Desk) -> None:
+    """What an agent does for somebody is theirs, also before the agent's owner. An auditor is the control."""
+    owner = await desk.world.person("own@example.test", "owner")
+    carl = await desk.world.person("carl@example.test", "viewer")
+    await desk.world.agent("reader", owner="own@example.test", mode="delegated")
+    await desk.world.grant("office/read_mail", agent="reader")
+    await agents.activate(desk.deps, desk.world.admin, "reader")
+    session = await desk.session(await host_of(desk.world, "reader"), principal=carl.person.email)
+    decision = await desk.open(session, arguments={"id": "m-secret"})
+    assert decision.event is not None
+    for who, shown in ((owner, False), (desk.world.admin, True)):
+        event = await audit.show(desk.deps, who, decision.event)
+        assert ("m-secret" in str(event)) is shown

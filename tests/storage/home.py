@@ -1,11 +1,12 @@
 """A store in a folder, opened as ``wiring`` opens it, for this process and for the children that tests start."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
 
 from remit.services.sealing import Sealer
-from remit.storage.sqlite import SqliteStore, open_store
+from remit.storage.sqlite import SqliteStore
 from remit.storage.subject_keys import SubjectKeys
 from tests.services.world import HandClock, SystemEntropy
 
@@ -18,8 +19,11 @@ def make_sealer(home: Path) -> Sealer:
 
 
 async def opened(home: Path) -> SqliteStore:
-    """The store of this home."""
-    return await open_store(home / STORE, HandClock(), make_sealer(home))
+    """The store of this home, made when there is none, by however many ask at once."""
+    path = home / STORE
+    with suppress(OSError):
+        path.touch(0o600)
+    return SqliteStore(path, HandClock(), make_sealer(home))
 
 
 def raw(home: Path) -> apsw.Connection:

@@ -27,7 +27,8 @@ What is checked:
    a checkpoint that it signed covers the announcement of another, that one. A signature by a key that was never
    announced is ignored, as C2SP demands (witnesses sign so);
 7. every event is covered by such a checkpoint;
-8. with ``--seen``, the log contains the log of that earlier checkpoint: keep one from time to time, somewhere else.
+8. with ``--seen``, the log contains the log of that earlier checkpoint: keep one from time to time, somewhere else
+   (the last line of an export will do).
 
 What it can't tell: whether a log that ends at a checkpoint once was longer, or was rewritten by someone who holds the
 key (both show with ``--seen``); whether payloads were left out; whether what an event says is true. Without ``--key``
@@ -53,6 +54,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 MAX_LINE: Final = 16 * 1024 * 1024
 MAX_LEAF: Final = 65_535
 MAX_PROBLEMS: Final = 100
+MAX_SEEN: Final = 1024 * 1024
 KEY_FROM_EXPORT: Final = "key taken from the export, which proves nothing about who signed"
 
 _GENESIS, _NEW_KEY = 1, 2
@@ -108,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seen", action="append", default=[], help="a file with an earlier checkpoint of this log")
     given = parser.parse_args(arguments)
     try:
-        seen = [Path(name).read_text(encoding="utf-8") for name in given.seen]
+        seen = [read_seen(Path(name)) for name in given.seen]
         if given.export == "-":
             answer = verify(bounded_lines(sys.stdin.buffer), given.key, seen)
         else:
@@ -675,6 +677,30 @@ def _given_checkpoints(texts: Sequence[str]) -> list[_Note]:
         return [_parse_note(text) for text in texts]
     except _Bad as error:
         raise Unusable(f"a checkpoint seen earlier: {error}") from None
+
+
+def read_seen(path: Path) -> str:
+    """The text of a checkpoint kept earlier: a file that holds it, or the last line of an export.
+
+    Raises ``OSError``, ``Unusable`` for what is longer than any checkpoint or no text.
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_SEEN + 1)
+    if len(data) > MAX_SEEN:
+        raise Unusable(f"{path} is longer than a checkpoint can be")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Unusable(f"{path} holds no checkpoint") from None
+    if not text.startswith("{"):
+        return text
+    try:
+        content = _line(data if data.endswith(b"\n") else data + b"\n")
+        if content.get("t") != "checkpoint":
+            raise _Bad("it is not the last line of an export")
+        return _member(content, "note", {"note", "t"})
+    except _Bad as error:
+        raise Unusable(f"{path}: {error}") from None
 
 
 def bounded_lines(file: BinaryIO) -> Iterator[bytes]:

@@ -5,16 +5,19 @@ that was put into this home when it was made (or the one that is given).
 """
 
 import asyncio
+import contextlib
+import os
 import sys
 import tempfile
 from collections import deque
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final
 
 from typer import Argument, Option
 
-from remit.audit.verify import Unusable
+from remit.audit.verify import Unusable, bounded_lines, read_seen
 from remit.audit.verify import verify as verify_lines
 from remit.cli.commands import NO, YES, Invocation, command, fallback, group
 from remit.cli.connection import as_person
@@ -30,6 +33,7 @@ app.add_typer(unknown)
 
 _PAGE: Final = 200
 _PAUSE: Final = 0.5
+_MOST_LINES: Final = 1_000_000
 _NAMES: Final = {int(kind): kind.name.lower() for kind in Kind}
 _SHOWN: Final = ("actor", "agent", "session", "call", "tool", "decision", "outcome", "intent", "about")
 _UNKNOWN: Final = (
@@ -64,7 +68,9 @@ IndexArgument = Annotated[int, Argument(metavar="I", min=0, help="The event's in
 async def tail(  # each is one option of the command line
     job: Invocation,
     follow: Annotated[bool, Option("--follow", "-f", help="Go on with new events until interrupted.")] = False,
-    lines: Annotated[int, Option("--lines", "-n", min=0, help="How many of the newest to begin with.")] = 20,
+    lines: Annotated[
+        int, Option("--lines", "-n", min=0, max=_MOST_LINES, help="How many of the newest to begin with.")
+    ] = 20,
     kind: KindOption = None,
     session: SessionOption = None,
     agent: AgentOption = None,
@@ -117,7 +123,7 @@ async def export(
                 raise unwritable(error) from error
             return
         try:
-            with output.open("xb") as file:
+            with _new_file(output) as file:
                 await _write_export(client, file, private=private)
         except FileExistsError as error:
             raise BadInput(f"{output} is there already", hint="Name a new file; nothing is written over.") from error
@@ -131,11 +137,14 @@ async def verify(
     job: Invocation,
     path: Annotated[Path | None, Argument(metavar="PATH", help="An export; default this home's log now.")] = None,
     key: Annotated[str | None, Option(help="The verifier key that you trust; default this home's.")] = None,
-    seen: Annotated[list[Path] | None, Option(help="A file with an earlier checkpoint of this log.")] = None,
+    seen: Annotated[
+        list[Path] | None,
+        Option(help="A file with an earlier checkpoint of this log, or with the last line of an export."),
+    ] = None,
 ) -> int:
     """Check a log, each event and signature, with the independent verifier; exit 1 if it does not hold."""
     trusted = key or _home_key(job, required=path is None)
-    earlier = [_read(file).decode("utf-8", "replace") for file in seen or []]
+    earlier = [_read_note(file) for file in seen or []]
     if path is None:
         with tempfile.TemporaryFile() as whole:
             async with as_person(job) as client:
@@ -209,6 +218,20 @@ async def _after(client: RemitClient, last: int | None, filters: dict[str, str |
     return items
 
 
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file for its owner only, which is there under its name once it is whole, or not at all."""
+    if path.exists():
+        raise FileExistsError
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        os.link(name, path)
+    finally:
+        Path(name).unlink()
+
+
 async def _write_export(client: RemitClient, file: BinaryIO, *, private: bool) -> None:
     async for part in client.export(private=private):
         file.write(part)
@@ -216,7 +239,7 @@ async def _write_export(client: RemitClient, file: BinaryIO, *, private: bool) -
 
 def _verified(file: BinaryIO, key: str | None, seen: list[str]) -> Document:
     try:
-        return verify_lines(file, key, seen)
+        return verify_lines(bounded_lines(file), key, seen)
     except Unusable as error:
         hint = "A key is <origin>+<key id>+<base64>, a checkpoint a C2SP note."
         raise InvalidDocument(str(error), hint=hint) from error
@@ -232,11 +255,13 @@ def _home_key(job: Invocation, *, required: bool) -> str | None:
         return None
 
 
-def _read(path: Path) -> bytes:
+def _read_note(path: Path) -> str:
     try:
-        return path.read_bytes()
+        return read_seen(path)
     except OSError as error:
         raise BadInput(f"{path} can't be read: {error.strerror}", hint="Check the path.") from error
+    except Unusable as error:
+        raise InvalidDocument(str(error), hint="Give the signed head that you kept, alone in its file.") from error
 
 
 def _kind(text: str | None) -> str | None:

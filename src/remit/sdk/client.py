@@ -48,6 +48,8 @@ _TIMEOUT: Final = 75.0
 _PAGE: Final = 200
 _OK: Final = range(200, 300)
 _HINT: Final = "See that it runs (`remit up`) and that the address is right; nothing was allowed."
+# How canonical JSON writes the end of a checkpoint line, with which every whole export ends.
+_LAST_LINE: Final = b'","t":"checkpoint"}\n'
 
 # Where a problem carries a code that this version does not know, its status still tells which branch of the tree.
 _BY_STATUS: Final[dict[int, type[RemitError]]] = {
@@ -276,17 +278,24 @@ class RemitClient:
         return (await self._send("GET", f"/v1/audit/proof/{index}")).text
 
     async def export(self, *, private: bool = False) -> AsyncIterator[bytes]:
-        """The whole log, as the bytes of JSON lines, in parts of any size; with values and salts when ``private``."""
+        """The whole log, as the bytes of JSON lines, in parts of any size; with values and salts when ``private``.
+
+        Raises ``Unavailable``, after the last part that came, when they do not end as an export does.
+        """
         params = {"private": "true"} if private else {}
         try:
             async with self._http.stream("GET", "/v1/audit/export", params=params) as response:
                 if response.status_code not in _OK:
                     await response.aread()
                     raise _error(response)
+                end = b""
                 async for part in response.aiter_bytes():
+                    end = (end + part)[-len(_LAST_LINE) :]
                     yield part
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
+        if end != _LAST_LINE:
+            raise Unavailable("the export broke off before its signed end", hint=_HINT)
 
     async def unknown_calls(self) -> list[Document]:
         """Calls with an intent and no known outcome: spent, and to be settled by a person."""

@@ -13,7 +13,7 @@ from remit.audit.checkpoint import sign_checkpoint as sign_head
 from remit.core.agents import Agent
 from remit.core.canonical import Json, b64, canonical
 from remit.core.credentials import PersonCaller
-from remit.core.errors import Forbidden, InvalidDocument, NotFound
+from remit.core.errors import Forbidden, InvalidDocument, NotFound, StoreUnavailable
 from remit.core.events import EventDraft, Kind
 from remit.core.people import Person
 from remit.core.ports import LogEntry, Private, Unit
@@ -206,7 +206,10 @@ async def _reading(unit: Unit, use: Callable[[tree.ReadHash], object]) -> tree.R
 
     use(note)
     for level, index in wanted:
-        wanted[level, index] = (await unit.tree.hashes(level, index, index + 1))[0]
+        found = await unit.tree.hashes(level, index, index + 1)
+        if not found:
+            raise StoreUnavailable("a hash of the log's tree is missing", hint="Restore the store from your copy.")
+        wanted[level, index] = found[0]
     return lambda level, index: wanted[level, index]
 
 

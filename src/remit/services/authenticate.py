@@ -84,7 +84,7 @@ async def as_host(deps: Deps, caller: Caller) -> HostCaller:
     if isinstance(caller, HostCaller):
         return caller
     raise await misused(
-        deps, caller, Forbidden("this needs a host key; a session token can't start, name or change a session")
+        deps, caller, Forbidden("this needs a host key; no other credential starts, names or changes a session")
     )
 
 

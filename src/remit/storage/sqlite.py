@@ -17,6 +17,7 @@ What it refuses
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ from typing import Final
 
 import apsw
 
-from remit.core.errors import InternalError, StoreUnavailable
+from remit.core.errors import Conflict, InternalError, StoreUnavailable
 from remit.core.ports import (
     Approvals,
     Calls,
@@ -93,7 +94,7 @@ class _Batch:
 
 
 class SqliteStore:
-    """See ``core.ports.Store``. Made by ``open_store`` inside a running event loop."""
+    """See ``core.ports.Store``. Made by ``create_store`` or ``open_store`` inside a running event loop."""
 
     def __init__(self, path: Path, clock: Clock, sealer: PayloadSealer) -> None:
         """Open and migrate the file. Raises ``StoreUnavailable``."""
@@ -121,7 +122,7 @@ class SqliteStore:
 
     def _connect(self) -> apsw.Connection:
         try:
-            connection = apsw.Connection(str(self._path))
+            connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
         except apsw.Error as error:
             raise _as_unavailable(error, self._path.name) from error
         try:
@@ -317,6 +318,28 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+async def create_store(path: Path, clock: Clock, sealer: PayloadSealer) -> SqliteStore:
+    """A new store in ``path``, for its owner only. Raises ``Conflict`` when there is a file, ``StoreUnavailable``."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError as error:
+        raise Conflict(
+            f"{path} is there already", hint="A store is made once; move it away to make another."
+        ) from error
+    except OSError as error:
+        raise StoreUnavailable(f"{path} can't be made: {error.strerror}") from error
+    return SqliteStore(path, clock, sealer)
+
+
 async def open_store(path: Path, clock: Clock, sealer: PayloadSealer) -> SqliteStore:
-    """The store in ``path``, made if it is not there. Raises ``StoreUnavailable``."""
+    """The store in ``path``. Raises ``StoreUnavailable``, also where there is none or an empty one.
+
+    A store that was lost is never made anew in silence: a log would begin again under the same key.
+    """
+    try:
+        lost = path.stat().st_size == 0
+    except OSError:
+        lost = True
+    if lost:
+        raise StoreUnavailable(f"{path} is missing or empty", hint="Restore it from your copy of the home.")
     return SqliteStore(path, clock, sealer)
