@@ -6,6 +6,7 @@ import sys
 
 import msgspec
 import uvicorn
+import uvloop
 from starlette.types import Receive, Scope, Send
 
 TOOL = {
@@ -74,6 +75,6 @@ async def main() -> None:
 
 if __name__ == "__main__":
     try:
-        asyncio.run(main())
+        uvloop.run(main())
     except KeyboardInterrupt:
         sys.exit(0)

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import uvicorn
+import uvloop
 from starlette.types import Receive, Scope, Send
 
 from remit.gateway.upstream import (
@@ -153,7 +154,7 @@ def main() -> None:
         await serving
 
     try:
-        asyncio.run(serve())
+        uvloop.run(serve())
     except KeyboardInterrupt:
         sys.exit(0)
 

@@ -5,7 +5,6 @@ status. ``command`` gives it the options that all have (``--json`` at its end, t
 turns what it raises into words on stderr and a status from ``remit.problems``. Nothing else exits.
 """
 
-import asyncio
 import inspect
 import sys
 import traceback
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 import typer
+import uvloop
 
 from remit.cli.output import Output, leave_stdout
 from remit.core.errors import InternalError, RemitError
@@ -121,7 +121,7 @@ def _runner(work: Work) -> Callable[..., None]:
 def execute(job: Invocation, work: Callable[[], Coroutine[Any, Any, int | None]]) -> int:
     """Run a command to its end; the exit status. The one place where errors become words."""
     try:
-        return asyncio.run(work()) or YES
+        return uvloop.run(work()) or YES
     except RemitError as error:
         job.out.problem(error)
         return exit_code(error)
