@@ -1,5 +1,6 @@
 """Every slice held against the whole: generated worlds, all policies and grants as text, all entities, bare Cedar."""
 
+import itertools
 import json
 import random
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from remit.core.times import to_text
 from remit.core.tools import EFFECTS
 from remit.policy.cedar import parse
 from remit.policy.engine import Engine
-from remit.policy.slices import may_apply, named
+from remit.policy.slices import may_apply, named, places_read
 from remit.policy.terms import PolicySource, Principal, ToolFacts
 from tests.policy.made import NOW, agent, ask, engine, facts, grant, person, raw_allows, server
 
@@ -222,8 +223,9 @@ def test_a_slice_answers_as_the_whole_set_does(seed: int) -> None:
     made = world(seed)
     pick = random.Random(seed + 1)  # noqa: S311 - questions, not secrets
     principals = [Principal("Agent", name) for name in AGENTS] + [Principal("Person", name) for name in PEOPLE]
-    for who in principals:
-        for ref in TOOLS:
+    # Each question comes several times, slightly changed, so that kept answers are given where they may be.
+    for _ in range(3):
+        for who, ref in itertools.product(principals, TOOLS):
             arguments: dict[str, Any] = pick.choice([{}, {"n": 2}, {"n": 9}, {"s": "a"}, {"n": -4, "s": "b"}])
             calls, approval = pick.choice((0, 1)), pick.random() < 0.5
             answer = ask(made.ours, arguments, ref, who, calls=calls, approval_present=approval)
@@ -241,6 +243,56 @@ def test_the_generated_worlds_allow_and_deny() -> None:
             for ref in TOOLS:
                 tally[ask(made.ours, {}, ref).allowed] += 1
     assert min(tally.values()) * 50 > max(tally.values())
+
+
+READS: list[tuple[str, Any]] = [
+    ("true", ()),
+    ("context.args.n < 3", (("args",),)),
+    ("context has args", (("args",),)),
+    ('context.args.s like "a*"', (("args",),)),
+    ('{"a": context.args}.a has n', (("args",),)),
+    ("context.session.calls == 1", (("session", "calls"),)),
+    ('context.session.integrity == "trusted"', (("session", "integrity"),)),
+    ('context.session.confidentiality.contains("x")', (("session", "confidentiality"),)),
+    ("context.session.intents.isEmpty()", (("session", "intents"),)),
+    ("context.session == context.session", None),
+    ('context.chain.contains("agt_2")', (("chain",),)),
+    ("context.approval.present && context.args.n == 1", (("approval",), ("args",))),
+    ("if context.approval has by then true else context.session.calls > 3", (("approval",), ("session", "calls"))),
+    ('context.now < datetime("2026-01-01")', None),
+    ('context.now.toTime() < duration("8h")', None),
+    ("[context].contains(context)", None),
+    ('{"c": context}.c.session.calls == 1', None),
+    ("(if true then context else context).args.n == 1", None),
+    ("principal == principal", ()),
+]
+
+
+@pytest.mark.claim("policy:default-deny")
+@pytest.mark.parametrize(("condition", "places"), READS)
+def test_what_a_condition_can_look_at_is_found_wherever_it_stands(condition: str, places: Any) -> None:
+    [policy] = parse(f"permit(principal, action, resource) when {{ {condition} }};")
+    assert places_read(clause["body"] for clause in policy["conditions"]) == places
+
+
+@pytest.mark.claim("policy:default-deny")
+def test_an_answer_is_kept_for_what_no_condition_can_tell_apart_and_for_nothing_else() -> None:
+    """The control: with one answer kept for all questions, the second would be the first's."""
+    limited = grant("grt_1", when="context.args has n && context.args.n < 3 && context.session.calls < 2")
+    made = engine(grants=[limited], tools=[facts("office/pay", "read", LISTED)])
+    for arguments, calls, allowed in (({"n": 2}, 0, True), ({"n": 3}, 0, False), ({"n": 2}, 2, False)) * 2:
+        assert ask(made, arguments, calls=calls).allowed is allowed
+    assert len(made._answers) == 3
+
+
+@pytest.mark.claim("grant:never-widens")
+def test_a_kept_answer_ends_with_the_first_grant_behind_it() -> None:
+    second = grant("grt_2", when="context.args has n && context.args.n == 1", expires=NOW + 99)
+    made = engine(grants=[grant("grt_1", expires=NOW + 10), second], tools=[facts("office/pay", "read", LISTED)])
+    assert ask(made, {"n": 1}, now_ms=NOW).grants == ("grt_1", "grt_2")
+    assert ask(made, {"n": 1}, now_ms=NOW + 9).grants == ("grt_1", "grt_2")
+    assert ask(made, {"n": 1}, now_ms=NOW + 10).grants == ("grt_2",)
+    assert not ask(made, {"n": 1}, now_ms=NOW + 99).allowed
 
 
 OTHERS = [

@@ -5,7 +5,8 @@
 1. Nothing known, nothing granted, nothing evaluated: no. No question raises.
 2. Only a grant allows. An operator's permit is evaluated, so that its errors show, but alone it widens nothing.
 3. Any evaluation error in any policy that applies is a no, since the engine would skip a forbid that errors.
-4. A grant ends at its expiry even in an engine made before it.
+4. A grant ends at its expiry even in an engine made before it. An answer is kept for questions that no condition can
+   tell from its own, until the first of the grants behind it ends.
 5. A grant whose condition does not fit a tool (any more) doesn't reach that tool; ``left_out`` says so. Operators'
    policies that do not fit refuse the whole engine: a forbid can't be left out.
 
@@ -13,7 +14,8 @@ What it refuses to know: sessions, budgets, liveness at this instant (steps 2, 5
 a chain is found; ``verdicts.py`` joins the answers of a chain's members.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -30,7 +32,7 @@ from remit.policy.encoding import RecordOf, argument_types, encode_with
 from remit.policy.lints import lint_expression
 from remit.policy.operators import OperatorPolicy, examine
 from remit.policy.schema import ACTION, AGENT, PERSON, SERVER, tool_schema, whole_schema
-from remit.policy.slices import may_apply, named
+from remit.policy.slices import Key, Place, may_apply, named, places_read, seen
 from remit.policy.terms import (
     CedarJson,
     CedarRecord,
@@ -44,6 +46,8 @@ from remit.policy.terms import (
 
 # How many parsed slices an engine keeps; the oldest goes first. One is a few tens of kilobytes.
 MAX_SLICES: Final = 4_096
+# How many answers an engine keeps; one is a few hundred bytes.
+MAX_ANSWERS: Final = 65_536
 
 # What stands for a permit where none is needed. No operator's @id and no grant's id has a slash.
 _UNBOUNDED: Final[Mapping[str, Est]] = {
@@ -64,6 +68,14 @@ class _Tool:
     facts: ToolFacts
     types: RecordOf
     schema: Schema
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Slice:
+    """The policies of one principal and tool, parsed; ``places`` of the context that they read, None if any may be."""
+
+    bench: Bench
+    places: tuple[Place, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +106,7 @@ def check_grant(grant: Grant, tools: Sequence[ToolFacts]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Engine:
-    """Policies and registry as they stood when it was compiled. Immutable but for the memory of parsed slices."""
+    """Policies and registry as they stood when it was compiled. Immutable but for its memory of slices and answers."""
 
     policy_version: str
     lints: tuple[Finding, ...]
@@ -103,8 +115,10 @@ class Engine:
     _tools: Mapping[str, _Tool]
     _operators: tuple[OperatorPolicy, ...]
     _permits: Mapping[tuple[Principal, str], Mapping[str, Est]]
+    _ends: Mapping[str, int]  # grant to expiry, milliseconds UTC
     _entities: Mapping[tuple[str, str], _Entity]
-    _slices: dict[tuple[Principal, str], Bench] = field(default_factory=dict)
+    _slices: dict[tuple[Principal, str], _Slice] = field(default_factory=dict)
+    _answers: dict[Key, tuple[PolicyAnswer, float]] = field(default_factory=dict)
 
     @classmethod
     def compile(
@@ -138,6 +152,7 @@ class Engine:
             _tools=compiled,
             _operators=examined.policies,
             _permits=permits,
+            _ends={grant.id: grant.expires for grant in grants},
             _entities=_entities(agents, people, servers),
         )
 
@@ -175,17 +190,30 @@ class Engine:
         if not permits:
             return PolicyAnswer(allowed=False)
         try:
-            document = _context(context)
-            bench = self._slice(principal, tool, permits)
-        except (InvalidPolicy, OverflowError, ValueError):
-            # A time outside the calendar, or a slice that doesn't load: the gate's answer to both is no.
+            policies = self._slice(principal, tool, permits)
+            if policies.places is None:
+                return _evaluated(policies.bench, who, tool, context, permits)
+            key = (principal, ref, *seen(policies.places, context))
+            kept = self._answers.get(key)
+            if kept is not None and context.now_ms < kept[1]:
+                return kept[0]
+            answer = _evaluated(policies.bench, who, tool, context, permits)
+        except (InvalidPolicy, OverflowError, TypeError, ValueError):
+            # A time outside the calendar, a slice that doesn't load, a value that is none: the answer to all is no.
             return PolicyAnswer(allowed=False, errors=("the policies or the context could not be loaded",))
-        raw = bench.answer(who, (ACTION, ref), (SERVER, tool.facts.server), document)
-        by_grant = tuple(name for name in raw.determining if name in permits)
-        others = tuple(name for name in raw.determining if name not in permits)
-        return PolicyAnswer(raw.allowed and bool(by_grant), by_grant, others, raw.errors)
+        self._keep(key, answer, permits, context.now_ms)
+        return answer
 
-    def _slice(self, principal: Principal, tool: _Tool, permits: Mapping[str, Est]) -> Bench:
+    def _keep(self, key: Key, answer: PolicyAnswer, permits: Mapping[str, Est], now: int) -> None:
+        """Remember an answer until the first of the permits that it was given under ends."""
+        if answer.errors:
+            return
+        ends = [end for end in map(self._ends.get, permits) if end is not None and end > now]
+        while len(self._answers) >= MAX_ANSWERS:
+            self._answers.pop(next(iter(self._answers)), None)
+        self._answers[key] = (answer, min(ends, default=math.inf))
+
+    def _slice(self, principal: Principal, tool: _Tool, permits: Mapping[str, Est]) -> _Slice:
         """The policies that can matter to this principal and tool, parsed once."""
         key = (principal, tool.facts.ref)
         found = self._slices.get(key)
@@ -196,7 +224,8 @@ class Engine:
             read = dict.fromkeys(pair for est in policies.values() for pair in named(est))
             taking_part = dict.fromkeys([who, (SERVER, tool.facts.server), *read])
             entities = [self._entities[pair] for pair in taking_part if pair in self._entities]
-            found = Bench.of(policies, entities, self._schema(tool, read))
+            places = places_read([*_bodies(chosen.values()), *_bodies(permits.values(), skip=1)])
+            found = _Slice(Bench.of(policies, entities, self._schema(tool, read)), places)
             while len(self._slices) >= MAX_SLICES:
                 self._slices.pop(next(iter(self._slices)), None)
             self._slices[key] = found
@@ -210,6 +239,21 @@ class Engine:
         # By reference, because a condition may name the tool itself too.
         every = {one.facts.ref: one for one in (tool, *others)}
         return load_schema(whole_schema([(one.facts, one.types) for one in every.values()]))
+
+
+def _evaluated(
+    bench: Bench, who: tuple[str, str], tool: _Tool, context: PolicyContext, permits: Mapping[str, Est]
+) -> PolicyAnswer:
+    raw = bench.answer(who, (ACTION, tool.facts.ref), (SERVER, tool.facts.server), _context(context))
+    by_grant = tuple(name for name in raw.determining if name in permits)
+    others = tuple(name for name in raw.determining if name not in permits)
+    return PolicyAnswer(raw.allowed and bool(by_grant), by_grant, others, raw.errors)
+
+
+def _bodies(policies: Iterable[Est], skip: int = 0) -> Iterator[Est]:
+    """The bodies of all conditions. The first of a grant's permit says when it ends, which an answer's end answers."""
+    for est in policies:
+        yield from (clause["body"] for clause in est["conditions"][skip:])
 
 
 def _tool(facts: ToolFacts) -> _Tool:

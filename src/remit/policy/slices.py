@@ -1,5 +1,8 @@
 """Which operator policies can matter to one principal and one tool, told from their scopes alone, and what they read.
 
+What they read of the context decides how long an answer is good: two questions that agree in every place that some
+condition can look at have one answer. None is kept where the time of day or the context as a whole is looked at.
+
 A policy is left out only when its scope can't match; in doubt it stays. Agents, people and servers have nothing above
 them in the schema and a tool has just its two groups, so ``in`` an entity is the entity itself or, for the action, a
 group. A condition may speak of others than those who take part (``Remit::Agent::"…" has owner``), and to the engine an
@@ -7,12 +10,28 @@ entity that is left out has nothing: a forbid over it would be silently false. S
 differential test holds every slice against the whole set.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import hashlib
+import json
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
 
 from remit.policy.lints import children
 from remit.policy.schema import ACTION, groups
-from remit.policy.terms import ToolFacts
+from remit.policy.terms import PolicyContext, ToolFacts
+
+Place: TypeAlias = tuple[str, ...]
+Key: TypeAlias = tuple[Hashable, ...]
+
+_SEEN: Final[Mapping[Place, Callable[[PolicyContext], Hashable]]] = {
+    ("args",): lambda context: _digest(context.args.value),
+    ("session", "integrity"): lambda context: context.integrity,
+    ("session", "confidentiality"): lambda context: context.confidentiality,
+    ("session", "intents"): lambda context: context.intents,
+    ("session", "calls"): lambda context: context.calls,
+    ("chain",): lambda context: context.chain,
+    ("approval",): lambda context: (context.approval_present, context.approval_by),
+    ("provenance",): lambda _: (),
+}
 
 
 def may_apply(policy: Mapping[str, Any], principal: tuple[str, str], facts: ToolFacts) -> bool:
@@ -30,6 +49,49 @@ def named(policy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield kind, name
             case _:
                 pending.extend(children(expression))
+
+
+def places_read(bodies: Iterable[Mapping[str, Any]]) -> tuple[Place, ...] | None:
+    """Every place of the context that these conditions can look at; None for the time, or for all of it."""
+    found: set[Place] = set()
+    for body in bodies:
+        for path in _paths(body):
+            place = path[:2] if path[:1] == ("session",) else path[:1]
+            if place not in _SEEN:
+                return None
+            found.add(place)
+    return tuple(sorted(found))
+
+
+def seen(places: Iterable[Place], context: PolicyContext) -> Key:
+    """What stands in these places: equal for two contexts that conditions which read no others can't tell apart."""
+    return tuple(_SEEN[place](context) for place in places)
+
+
+def _paths(expression: Mapping[str, Any]) -> Iterator[Place]:
+    """Each way from the context down that an expression goes, as far as it is plain member access."""
+    pending = [expression]
+    while pending:
+        one = pending.pop()
+        path = _path(one)
+        if path is None:
+            pending.extend(children(one))
+        else:
+            yield path
+
+
+def _path(expression: Mapping[str, Any]) -> Place | None:
+    names: list[str] = []
+    operator, operand = next(iter(expression.items()))
+    while operator in {".", "has"}:
+        names.append(operand["attr"])
+        operator, operand = next(iter(operand["left"].items()))
+    return tuple(reversed(names)) if (operator, operand) == ("Var", "context") else None
+
+
+def _digest(value: object) -> bytes:
+    # Hashed, so that what a model sent is not what is kept. Cedar's JSON has no floats and no spellings.
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).digest()
 
 
 def _principal_may(scope: Mapping[str, Any], principal: tuple[str, str]) -> bool:
