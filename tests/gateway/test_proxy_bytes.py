@@ -355,6 +355,20 @@ async def test_an_injected_credential_never_comes_back(house: House, header: str
         assert not leaks((await house.ask("GET", f"/v1/audit/events/{event['i']}", "ada")).text, secret)
 
 
+@pytest.mark.claim("credential:never-returned")
+async def test_a_credential_that_was_replaced_is_used_from_the_next_call_on_and_the_old_one_never_again(
+    house: House,
+) -> None:
+    """What a call saw a moment ago finds its server; whom it is sent to, and as whom, is of the registry as it is."""
+    values = [f"key-{number}-0123456789abcdef" for number in range(3)]
+    for value in values:
+        await inject(house, "X-Api-Key", value)
+        house.upstream.says(b'{"content":[{"type":"text","text":"%s"}]}' % value.encode())
+        for _ in range(2):
+            assert "redacted" in (await house.raw_call(b"{}")).text
+    assert [request.headers["x-api-key"] for request in house.upstream.effects] == [v for v in values for _ in "12"]
+
+
 async def test_an_echo_of_something_else_is_left_alone(house: House) -> None:
     """The control: the redaction above is of the credential, not of everything."""
     await inject(house, "Authorization", f"Bearer {BEARER}")

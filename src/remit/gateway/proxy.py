@@ -45,6 +45,8 @@ from remit.services.listing import Sight, look
 PAGE: Final = 200
 RESULT_LIMITS: Final = JsonLimits(max_bytes=10_485_760, max_depth=64)
 _GRACE: Final = 10.0
+# Sights kept for their second.
+_MOST_SIGHTS: Final = 4_096
 _META_BOUND: Final = 1_024
 _FORWARDED_META: Final = ("progressToken", "traceparent", "tracestate")
 _CALL_ID: Final = "remit/call_id"
@@ -97,6 +99,7 @@ class Gateway:
         self._servers = servers
         self._limits = limits
         self._timeout = timeout
+        self._sights: dict[SessionCaller, Sight] = {}
         self._methods: Mapping[str, Callable[[Sight, Doorway, wire.Request, SessionCaller], Awaitable[bytes]]] = {
             "initialize": self._initialize,
             "ping": self._ping,
@@ -161,13 +164,28 @@ class Gateway:
             text = f"protocol revision {wire.REVISION} is served here"
             return Answer(400, wire.error(request.raw_id, wire.INVALID_REQUEST, text))
         try:
-            sight = await look(self._deps, caller)
+            sight = await self._sight(door, request, caller)
         except Unauthenticated:
             if request.method != "tools/call":
                 raise
             # A call in a dead session is refused as a call: a Deny with an event, which a 401 would not leave.
             return Answer(200, await self._refused(door, request, caller))
         return Answer(200, await method(sight, door, request, caller))
+
+    async def _sight(self, door: Doorway, request: wire.Request, caller: SessionCaller) -> Sight:
+        """What the caller sees; for a call what it saw up to a second ago will do, if it saw the tool.
+
+        A call's sight only finds its server. What is decided is decided on the registry as it then is.
+        """
+        kept = self._sights.get(caller)
+        if kept is not None and request.method == "tools/call" and self._deps.clock.now() - kept.now < STALE:
+            name = request.params.get("name")
+            if isinstance(name, str) and kept.reached(door.ref(kept, name)) is not None:
+                return kept
+        while len(self._sights) >= _MOST_SIGHTS:
+            self._sights.pop(next(iter(self._sights)))
+        sight = self._sights[caller] = await look(self._deps, caller)
+        return sight
 
     # Methods that are answered here.
 
@@ -224,6 +242,9 @@ class Gateway:
             return wire.error(request.raw_id, wire.INVALID_PARAMS, error.detail)
         if not isinstance(decision.verdict, Allow):
             return _not_allowed(request, decision)
+        if sight.authority is not self._deps.authority.newest:
+            # The registry moved on since it was looked at: the server's record, too, is to be the one decided on.
+            ready, trouble = await self._prepare_anew(caller, ref)
         if decision.replayed:
             text = f"Remit: {ref} was already forwarded under this call id (intent {decision.verdict.intent})."
             return wire.result(request.raw_id, wire.tool_error(text, decision.document()))
@@ -261,6 +282,13 @@ class Gateway:
             return None, None
         try:
             return await self._servers.ready(known.server, sight.session.id), None
+        except RemitError as error:
+            return None, error
+
+    async def _prepare_anew(self, caller: SessionCaller, ref: str) -> tuple[Ready | None, RemitError | None]:
+        """The same from a fresh look; a session that ended just now is trouble too, and nothing is sent."""
+        try:
+            return await self._prepare(await look(self._deps, caller), ref)
         except RemitError as error:
             return None, error
 

@@ -66,6 +66,7 @@ class Servers:
         self._compared: dict[UpstreamKey, tuple[Connection, float, Mapping[str, str]]] = {}
         self._hints: dict[UpstreamKey, int] = {}
         self._turns: dict[UpstreamKey, asyncio.Lock] = {}
+        self._targets: dict[str, tuple[Server, Target, KnownSecrets | None]] = {}
 
     async def ready(self, server: Server, session: str) -> Ready:
         """The connection for this agent session. Raises ``UpstreamUnavailable``, of which ``NotSent`` is one."""
@@ -145,6 +146,17 @@ class Servers:
         return await sync.sync(self._deps, caller, server.id, identity, definitions)
 
     async def _target(self, server: Server) -> tuple[Target, KnownSecrets | None]:
+        """Where a server is reached, and the credentials injected there.
+
+        INVARIANT: a record is a new object after every registry change, and a stored credential is one. So the same
+        object means the same credentials.
+        """
+        kept = self._targets.get(server.id)
+        if kept is None or kept[0] is not server:
+            kept = self._targets[server.id] = (server, *await self._open_target(server))
+        return kept[1], kept[2]
+
+    async def _open_target(self, server: Server) -> tuple[Target, KnownSecrets | None]:
         opened = await servers.secrets_of(self._deps, server)
         transport = server.transport
         plain = {value for _, value in transport.env} if isinstance(transport, StdioTransport) else set()

@@ -139,6 +139,11 @@ class AuthorityCache:
         """Empty until first asked."""
         self._current: Authority | None = None
 
+    @property
+    def newest(self) -> Authority | None:
+        """What was last found to be current, by whichever unit asked last."""
+        return self._current
+
     async def current(self, unit: Unit) -> Authority:
         """The authority as ``unit`` sees the registry."""
         epoch = await unit.nouns.epoch()
