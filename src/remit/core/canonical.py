@@ -75,6 +75,19 @@ def b64(data: bytes) -> str:
 
 
 def _write(value: Json, out: list[str]) -> None:
+    # Most values by their exact type, which is quick to tell; the rest below.
+    kind = type(value)
+    if kind is str:
+        out.append(encode_basestring(value))  # type: ignore[arg-type]  # told by its type
+    elif kind is dict:
+        _write_object(value, out)  # type: ignore[arg-type]
+    elif kind is list or kind is tuple:
+        _write_array(value, out)  # type: ignore[arg-type]
+    else:
+        _write_other(value, out)
+
+
+def _write_other(value: Json, out: list[str]) -> None:
     if value is None:
         out.append("null")
     elif value is True:

@@ -24,11 +24,16 @@ _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 def new_id(prefix: Prefix, now: int, entropy: bytes) -> str:
     """An id for a thing made at ``now`` (milliseconds UTC) with ``RANDOM_BYTES`` of entropy."""
+    return f"{prefix}_{digits_of(now, entropy)}"
+
+
+def digits_of(now: int, entropy: bytes) -> str:
+    """The 26 digits of such an id: in order of time, and not to be guessed."""
     if len(entropy) != RANDOM_BYTES or not 0 <= now < 2**48:
         raise ValueError("an id needs a 48 bit time and ten random bytes")
     random = int.from_bytes(entropy, "big")
     bits = (now << 80) | (0x7 << 76) | ((random >> 64 & 0xFFF) << 64) | (0b10 << 62) | (random & (2**62 - 1))
-    return f"{prefix}_{base32(bits, _DIGITS)}"
+    return base32(bits, _DIGITS)
 
 
 def base32(bits: int, digits: int) -> str:

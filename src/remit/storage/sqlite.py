@@ -59,6 +59,10 @@ LOCK_WAIT: Final = 10_000
 # How often it asks, in milliseconds. A busy process leaves the lock free for a moment between two batches only, which
 # SQLite's own busy timeout, asking every tenth of a second in the end, misses for seconds.
 LOCK_POLL: Final = 2
+# How much of the file one connection keeps in memory, in KiB.
+CACHE_KIB: Final = 32_768
+# After how many pages the write-ahead log is copied into the file. A page that many units touch is copied once for all.
+CHECKPOINT_PAGES: Final = 8_192
 # Connections kept for the next view; more are opened when needed and closed afterwards.
 IDLE_READERS: Final = 8
 
@@ -130,6 +134,10 @@ class SqliteStore:
             connection.set_busy_handler(_wait_a_little)
             _keep_a_write_ahead_log(connection)
             connection.pragma("synchronous", "full")
+            connection.pragma("cache_size", -CACHE_KIB)
+            # What savepoints may have to undo stays in memory: it is of no use after a crash.
+            connection.pragma("temp_store", "memory")
+            connection.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         except apsw.Error as error:
             connection.close()
             raise _as_unavailable(error, self._path.name) from error
