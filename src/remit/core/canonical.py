@@ -27,6 +27,10 @@ _MAX_EXPONENT = 308
 _MIN_EXPONENT = -324
 
 
+class Written(bytes):
+    """Canonical bytes of a value, where both it and they could stand: who has them need not write it down again."""
+
+
 def canonical(value: Json) -> bytes:
     """The canonical UTF-8 bytes of ``value``.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
-from remit.core.canonical import Json, canonical
+from remit.core.canonical import Json, Written, canonical
 from remit.core.errors import LogUnavailable
 from remit.core.labels import Labels
 
@@ -102,7 +102,7 @@ class EventDraft:
     about: str | None = None  # the id of the thing changed: an agent, a grant, an approval
     origin: str | None = None
     key: str | None = None
-    private: Mapping[str, Json] = field(default_factory=dict)
+    private: Mapping[str, Json | Written] = field(default_factory=dict)
 
 
 def leaf(draft: EventDraft, *, org: str, index: int, now: int, commitments: Mapping[str, str]) -> bytes:

@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias, TypeVar
 from remit.core.agents import Agent
 from remit.core.approvals import Approval, ApprovalState
 from remit.core.calls import Call, Reservation
-from remit.core.canonical import Json
+from remit.core.canonical import Json, Written
 from remit.core.credentials import Key
 from remit.core.events import EventDraft
 from remit.core.grants import Grant
@@ -259,7 +259,7 @@ class Store(Protocol):
 class PayloadSealer(Protocol):
     """Seals private values under a key per subject, and can forget that key."""
 
-    def commit(self, org: str, subject: str, index: int, pointer: str, value: Json) -> tuple[str, bytes]:
+    def commit(self, org: str, subject: str, index: int, pointer: str, value: Json | Written) -> tuple[str, bytes]:
         """The base64 commitment for the leaf and the sealed (salt, value) for the table beside it."""
 
     def reveal(self, private: Private, org: str) -> tuple[bytes, bytes] | None:

@@ -25,7 +25,7 @@ import structlog
 
 from remit.core.approvals import Approval
 from remit.core.calls import ProposedCall, Reservation
-from remit.core.canonical import canonical, digest
+from remit.core.canonical import Written, canonical, digest
 from remit.core.credentials import SessionCaller
 from remit.core.decisions import Allow, Ask, Decision, Deny, Reason
 from remit.core.errors import CallIdReused, InternalError, InvalidDocument
@@ -77,10 +77,11 @@ async def open_call(
     """
     if not is_call_id(call.call_id):
         raise InvalidDocument("call_id is 1 to 64 letters, digits, dots, hyphens and underscores", pointer="/call_id")
-    canonical([call.tool, call.arguments])
+    canonical(call.tool)
+    arguments = Written(canonical(call.arguments))
     try:
         async with deps.store.unit(deps.org) as unit:
-            return await _decide(deps, unit, caller, call, forwarder)
+            return await _decide(deps, unit, caller, call, arguments, forwarder)
     except CallIdReused:
         raise
     except Exception as error:
@@ -89,7 +90,9 @@ async def open_call(
         return await _failed(deps, caller, call)
 
 
-async def _decide(deps: Deps, unit: Unit, caller: SessionCaller, call: ProposedCall, forwarder: Forwarder) -> Decision:
+async def _decide(
+    deps: Deps, unit: Unit, caller: SessionCaller, call: ProposedCall, arguments: Written, forwarder: Forwarder
+) -> Decision:
     now = deps.clock.now()
     authority = await deps.authority.current(unit)
     session = await unit.sessions.get(caller.session)
@@ -102,7 +105,7 @@ async def _decide(deps: Deps, unit: Unit, caller: SessionCaller, call: ProposedC
         session=session,
         flow=flow or recorded.first_flow(session),
         call=call,
-        arguments=canonical(call.arguments),
+        arguments=arguments,
         known=authority.tools.get(call.tool),
         before=before,
         now=now,

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from remit.core.calls import Call, CallState, ProposedCall, Reservation
-from remit.core.canonical import Json, canonical, digest
+from remit.core.canonical import Json, Written, canonical, digest
 from remit.core.credentials import SessionCaller
 from remit.core.decisions import REASONS, Allow, Decision, Deny, Reason, Verdict
 from remit.core.errors import CallIdReused
@@ -32,7 +32,7 @@ class Facts:
     session: Session
     flow: FlowState
     call: ProposedCall
-    arguments: bytes
+    arguments: Written
     known: ReviewedTool | None
     before: Call | None
     now: int
@@ -46,7 +46,7 @@ class Facts:
 def draft(facts: Facts, kind: Kind, codes: tuple[str, ...], about: str | None = None) -> EventDraft:
     """The event of a decision. A tool that nobody reviewed is caller's text, so its name is only committed to."""
     known, session = facts.known, facts.session
-    private: dict[str, Json] = {"/arguments": facts.call.arguments}
+    private: dict[str, Json | Written] = {"/arguments": facts.arguments}
     if known is None:
         private["/tool"] = facts.call.tool
     return EventDraft(

@@ -8,7 +8,7 @@ import hashlib
 from typing import Final, Protocol
 
 from remit.audit.commitments import NONCE_SIZE, SALT_SIZE, commit_bytes, seal, sealing_context, unseal
-from remit.core.canonical import Json, b64, canonical
+from remit.core.canonical import Json, Written, b64, canonical
 from remit.core.ports import Entropy, Private
 
 TAG_SIZE: Final = 8
@@ -35,9 +35,11 @@ class Sealer:
         self._keys = keys
         self._entropy = entropy
 
-    def commit(self, org: str, subject: str, index: int, pointer: str, value: Json) -> tuple[str, bytes]:
+    def commit(self, org: str, subject: str, index: int, pointer: str, value: Json | Written) -> tuple[str, bytes]:
         """The commitment for the leaf, and what is kept in the erasable table. A salt is used for one value only."""
-        salt, nonce, data = self._entropy.bytes(SALT_SIZE), self._entropy.bytes(NONCE_SIZE), canonical(value)
+        random = self._entropy.bytes(SALT_SIZE + NONCE_SIZE)
+        salt, nonce = random[:SALT_SIZE], random[SALT_SIZE:]
+        data = value if isinstance(value, Written) else canonical(value)
         place = sealing_context(org, subject, index, pointer)
         key = self._keys.key(subject)
         return b64(commit_bytes(salt, data)), _tag(key) + seal(key, salt, data, place, nonce)
