@@ -132,6 +132,9 @@ CLAIMS: dict[str, Claim] = {
     "gateway:closed-method-table": Claim(
         "A method that is not in the table is refused and never forwarded.", "MP", "ATTACKS F7"
     ),
+    "gateway:headers-agree": Claim(
+        "What headers say of a request and what its body says is the same, or nothing is done.", "MP", "ATTACKS F"
+    ),
 }
 
 

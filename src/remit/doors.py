@@ -12,8 +12,13 @@ from remit.core.errors import Malformed, TooLarge, UnsupportedMedia
 
 # Headers that decide something. Of two values, a proxy before us might have judged the other one.
 _SINGLE: Final = frozenset(
-    {"authorization", "content-length", "content-type", "host", "mcp-protocol-version", "origin", "transfer-encoding"}
+    {
+        *("authorization", "content-length", "content-type", "host", "origin", "transfer-encoding"),
+        *("mcp-protocol-version", "mcp-method", "mcp-name"),
+    }
 )
+# Headers that repeat an argument each (MCP 2026-07-28).
+_REPEATING: Final = "mcp-param-"
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
@@ -21,7 +26,7 @@ def headers_of(scope: Scope) -> dict[str, str]:
     found: dict[str, str] = {}
     for raw_name, value in scope["headers"]:
         name = raw_name.decode("latin-1").lower()
-        if name in found and name in _SINGLE:
+        if name in found and (name in _SINGLE or name.startswith(_REPEATING)):
             raise Malformed(f"the header {name} is given twice", hint="Send it once.")
         found[name] = value.decode("latin-1")
     return found

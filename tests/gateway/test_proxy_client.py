@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from mcp import Client
+from mcp.client.client import ConnectMode
 from mcp.client.streamable_http import streamable_http_client
 
 from examples.office.reviews import for_tools
@@ -23,12 +24,14 @@ OFFICE = Path(__file__).parents[2] / "examples" / "office" / "server.py"
 
 
 @asynccontextmanager
-async def agent(house: House, at: str = "/mcp", who: str = "token") -> AsyncIterator[Client]:
+async def agent(
+    house: House, at: str = "/mcp", who: str = "token", mode: ConnectMode = "auto"
+) -> AsyncIterator[Client]:
     """A connected client that presents a session token."""
     headers = {"Authorization": f"Bearer {house.credentials.get(who, who)}"}
     async with (
         httpx2.AsyncClient(headers=headers, timeout=30, trust_env=False) as http,
-        Client(streamable_http_client(house.url + at, http_client=http)) as client,
+        Client(streamable_http_client(house.url + at, http_client=http), mode=mode) as client,
     ):
         yield client
 
@@ -70,11 +73,12 @@ def payments(db: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.claim("tool:no-effect-ungranted")
-async def test_a_day_with_the_official_client(house: House, bureau: Path) -> None:
+@pytest.mark.parametrize(("mode", "revision"), [("auto", "2026-07-28"), ("legacy", "2025-11-25")])
+async def test_a_day_with_the_official_client(house: House, bureau: Path, mode: ConnectMode, revision: str) -> None:
     await house.with_ask_policy()
     pay = {"recipient": "DE89370400440532013000", "amount": 80.1, "invoice": "inv-17", "key": "k"}
-    async with agent(house) as client:
-        assert client.protocol_version == "2025-11-25"
+    async with agent(house, mode=mode) as client:
+        assert client.protocol_version == revision
         names = {tool.name for tool in (await client.list_tools()).tools}
         assert {"bureau__read_file", "bureau__pay_invoice"} <= names
         assert "bureau__delete_file" not in names

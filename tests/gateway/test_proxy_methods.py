@@ -11,7 +11,7 @@ from tests.web.house import House, params_of, raw_http, text_of
 
 pytestmark = pytest.mark.anyio
 
-# Every method of revision 2025-11-25 that is not served, requests of either side; and what no revision has.
+# Every method of the handshake revisions that is not served, requests of either side; and what no revision has.
 CLOSED = (
     "resources/list",
     "resources/templates/list",
@@ -146,21 +146,22 @@ async def test_a_path_below_a_server_is_no_door(house: House) -> None:
 # ---------------------------------------------------------------------------------------------- answered here
 
 
-async def test_initialize_answers_the_served_revision_whatever_is_asked_for(house: House) -> None:
-    for asked in ("2025-11-25", "2024-11-05", "2026-07-28", "x"):
+async def test_initialize_answers_the_revision_that_was_asked_for_if_it_is_served(house: House) -> None:
+    for asked in ("2025-06-18", "2025-11-25", "2024-11-05", "2026-07-28", "x", 5, None):
         result = (await house.rpc("initialize", {"protocolVersion": asked, "capabilities": {}}))["result"]
-        assert result["protocolVersion"] == "2025-11-25"
+        assert result["protocolVersion"] == (asked if asked == "2025-06-18" else "2025-11-25")
         assert set(result["capabilities"]) == {"tools"}
     assert house.upstream.foreign == []
 
 
 async def test_another_protocol_revision_in_the_header_is_refused(house: House) -> None:
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": CALL}
-    for wrong in ("2026-07-28", "2025-06-18", "1", "2025-11-25, 2025-11-25"):
+    for wrong in ("2024-11-05", "1", "2025-11-25, 2025-11-25", ""):
         answer = await house.ask("POST", "/mcp", "token", body, headers={"mcp-protocol-version": wrong})
-        assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32600)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32022)
+        assert answer.json()["error"]["data"]["supported"] == ["2026-07-28", "2025-06-18", "2025-11-25"]
     assert house.upstream.effects == []
-    for right in ({"mcp-protocol-version": "2025-11-25"}, {}):
+    for right in ({"mcp-protocol-version": "2025-11-25"}, {"mcp-protocol-version": "2025-06-18"}, {}):
         assert (await house.ask("POST", "/mcp", "token", body, headers=right)).status_code == 200
 
 

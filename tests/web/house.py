@@ -19,13 +19,14 @@ from starlette.types import ASGIApp
 
 from remit.audit.checkpoint import signer_from_seed
 from remit.gateway.proxy import Gateway
+from remit.gateway.revisions import STATELESS
 from remit.gateway.servers import Servers
 from remit.guards.json_in import JsonLimits
 from remit.services import agents, keys, policies, servers
 from remit.web.server import create_app
 from remit.wiring import both_doors
 from tests.services.world import PAY, READ, World
-from tests.simulators import HttpSimulator, Request, http
+from tests.simulators import HELLO, HttpSimulator, Request, http, result
 
 Answering = Callable[[Request], bytes | Awaitable[bytes | None] | None]
 
@@ -40,11 +41,18 @@ class Upstream:
     tools: list[bytes] = field(default_factory=lambda: [PAY, READ])
     on_call: Answering = field(default=lambda request: answered(request, b'{"content":[{"type":"text","text":"ok"}]}'))
     page: int = 1_000
+    revision: str = REVISION
     simulator: HttpSimulator = field(init=False)
 
     def __post_init__(self) -> None:
         """The socket, not yet listening."""
-        self.simulator = HttpSimulator(self._answer)
+        self.simulator = HttpSimulator(self._answer, hello=self._hello)
+
+    def _hello(self, request: Request) -> bytes:
+        if self.revision in STATELESS:
+            return refused(request, b'{"code":-32601,"message":"there is no handshake here"}', 404)
+        hello = {**HELLO, "protocolVersion": self.revision}
+        return http(200, result(request.message, hello), Mcp_Session_Id="s-1")
 
     @property
     def effects(self) -> list[Request]:
@@ -55,6 +63,7 @@ class Upstream:
     def foreign(self) -> list[Request]:
         """Everything that arrived beside the handshake, the list and calls."""
         usual = {"initialize", "notifications/initialized", "tools/list", "tools/call", "notifications/cancelled"}
+        usual.add("server/discover")
         return [one for one in self.simulator.requests if one.body and one.message.get("method") not in usual]
 
     def says(self, result: bytes) -> None:
@@ -69,13 +78,17 @@ class Upstream:
         match request.message.get("method"):
             case "tools/list":
                 params = request.message.get("params")
-                start = int(params["cursor"]) if isinstance(params, dict) else 0
+                start = int(params.get("cursor", 0)) if isinstance(params, dict) else 0
                 shown = b",".join(self.tools[start : start + self.page])
                 following = start + self.page
                 more = b',"nextCursor":"%d"' % following if following < len(self.tools) else b""
                 return answered(request, b'{"tools":[' + shown + b"]" + more + b"}")
             case "tools/call":
                 return self.on_call(request)
+            case "server/discover" if self.revision in STATELESS:
+                info = {"io.modelcontextprotocol/serverInfo": HELLO["serverInfo"]}
+                found = {"supportedVersions": [self.revision], "capabilities": {"tools": {}}, "_meta": info}
+                return http(200, result(request.message, found))
             case _:
                 return http(202) if "id" not in request.message else answered(request, b"{}")
 
@@ -86,10 +99,10 @@ def answered(request: Request, result: bytes, **headers: str) -> bytes:
     return http(200, b'{"jsonrpc":"2.0","id":' + ident + b',"result":' + result + b"}", **headers)
 
 
-def refused(request: Request, error: bytes) -> bytes:
+def refused(request: Request, error: bytes, status: int = 200) -> bytes:
     """A response whose ``error`` is exactly these bytes."""
     ident = json.dumps(request.message["id"]).encode()
-    return http(200, b'{"jsonrpc":"2.0","id":' + ident + b',"error":' + error + b"}")
+    return http(status, b'{"jsonrpc":"2.0","id":' + ident + b',"error":' + error + b"}")
 
 
 def params_of(request: Request) -> bytes:
@@ -179,6 +192,12 @@ class House:
     async def with_ask_policy(self) -> None:
         """From here on a person must approve what spends, destroys or administers."""
         await policies.apply(self.world.deps, self.world.admin, (("ask.cedar", policies.shipped()),))
+
+    async def resynced(self) -> None:
+        """The upstream, whatever it is by now, is looked at anew and agreed to; open connections are closed."""
+        await self.servers.end_session(self.session)
+        answer: Any = await self.servers.sync(self.world.admin, "office")
+        await servers.approve(self.world.deps, self.world.admin, "office", answer["server"]["fingerprint"])
 
     async def govern(self, *tools: str) -> None:
         """Sync the upstream as it is, review these tools as harmless reads, grant them to the bookkeeper."""

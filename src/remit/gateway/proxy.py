@@ -1,15 +1,17 @@
 """The MCP gateway: open, forward, close. ``POST /mcp`` (flat names) and ``POST /mcp/{server}`` (the server's own).
 
-Protocol revision 2025-11-25, tools only. Methods are a closed table: what is not in it is refused and never forwarded.
-A call is forwarded only with an Allow in hand, once, over a connection whose tool list was just compared with the pins;
-and its result is handed on only after the outcome was recorded.
+Tools only. Methods are a closed table per era of the protocol (``revisions.py``): what is not in it is refused, and
+never forwarded. A call is forwarded only with an Allow in hand, once, over a connection whose tool list was just
+compared with the pins; and its result is handed on only after the outcome was recorded.
 """
 
 import base64
 import binascii
+import importlib.metadata
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import lru_cache
+from typing import Final, TypeAlias
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -29,7 +31,7 @@ from remit.core.errors import (
 )
 from remit.core.ids import RANDOM_BYTES, digits_of, is_call_id, tool_ref
 from remit.doors import headers_of, own_origin, read_body
-from remit.gateway import wire
+from remit.gateway import revisions, wire
 from remit.gateway.servers import Ready, Servers
 from remit.gateway.upstream import ErrorReply, NotSent, OutcomeUnknown, Result, Stale
 from remit.guards.json_in import JsonLimits, as_json, parse
@@ -44,6 +46,7 @@ from remit.services.listing import Sight, look
 
 PAGE: Final = 200
 RESULT_LIMITS: Final = JsonLimits(max_bytes=10_485_760, max_depth=64)
+VERSION: Final = importlib.metadata.version("remit")
 _GRACE: Final = 10.0
 # Sights kept for their second.
 _MOST_SIGHTS: Final = 4_096
@@ -90,6 +93,9 @@ class Answer:
     kind: str = "application/json"
 
 
+Method: TypeAlias = Callable[[Sight, Doorway, wire.Request, SessionCaller], Awaitable[bytes]]
+
+
 class Gateway:
     """An ASGI application for the paths below ``/mcp``."""
 
@@ -100,12 +106,9 @@ class Gateway:
         self._limits = limits
         self._timeout = timeout
         self._sights: dict[SessionCaller, Sight] = {}
-        self._methods: Mapping[str, Callable[[Sight, Doorway, wire.Request, SessionCaller], Awaitable[bytes]]] = {
-            "initialize": self._initialize,
-            "ping": self._ping,
-            "tools/list": self._list,
-            "tools/call": self._call,
-        }
+        both: dict[str, Method] = {"tools/list": self._list, "tools/call": self._call}
+        self._handshake: Mapping[str, Method] = {"initialize": self._initialize, "ping": self._ping, **both}
+        self._stateless: Mapping[str, Method] = {"server/discover": self._discover, **both}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request."""
@@ -155,14 +158,26 @@ class Gateway:
     async def _governed(
         self, door: Doorway, headers: Mapping[str, str], caller: SessionCaller, request: wire.Request
     ) -> Answer:
-        method = self._methods.get(request.method)
-        if method is None:
-            refusal = wire.error(request.raw_id, wire.METHOD_NOT_FOUND, "this method is not served")
-            return Answer(200, refusal)
-        revision = headers.get("mcp-protocol-version", wire.REVISION)
-        if request.method != "initialize" and revision != wire.REVISION:
-            text = f"protocol revision {wire.REVISION} is served here"
-            return Answer(400, wire.error(request.raw_id, wire.INVALID_REQUEST, text))
+        terms = revisions.terms_of(headers, request.method, request.params)
+        if isinstance(terms, revisions.Refusal):
+            return Answer(terms.status, wire.error(request.raw_id, terms.code, terms.message, terms.data))
+        request = replace(request, terms=terms)
+        method = (self._stateless if terms.stateless else self._handshake).get(request.method)
+        try:
+            if method is None:
+                raise _Fault(wire.METHOD_NOT_FOUND, "this method is not served")
+            return await self._served(method, door, headers, caller, request)
+        except _Fault as fault:
+            return Answer(terms.status(fault.code), wire.error(request.raw_id, fault.code, fault.message))
+
+    async def _served(
+        self,
+        method: Method,
+        door: Doorway,
+        headers: Mapping[str, str],
+        caller: SessionCaller,
+        request: wire.Request,
+    ) -> Answer:
         try:
             sight = await self._sight(door, request, caller)
         except Unauthenticated:
@@ -170,6 +185,8 @@ class Gateway:
                 raise
             # A call in a dead session is refused as a call: a Deny with an event, which a 401 would not leave.
             return Answer(200, await self._refused(door, request, caller))
+        if request.terms.stateless and request.method == "tools/call":
+            _check_mirrors(sight, door, request, headers)
         return Answer(200, await method(sight, door, request, caller))
 
     async def _sight(self, door: Doorway, request: wire.Request, caller: SessionCaller) -> Sight:
@@ -192,27 +209,33 @@ class Gateway:
     async def _initialize(self, sight: Sight, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
         del sight, door, caller
         body: Json = {
-            "protocolVersion": wire.REVISION,
+            "protocolVersion": revisions.negotiated(request.params.get("protocolVersion")),
             "capabilities": {"tools": {}},
-            "serverInfo": {"name": "remit", "version": "0.1.0"},
+            "serverInfo": {"name": "remit", "version": VERSION},
             "instructions": _INSTRUCTIONS,
         }
-        return wire.result(request.raw_id, as_json(body))
+        return request.answer(as_json(body))
+
+    async def _discover(self, sight: Sight, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
+        del sight, door, caller
+        body = as_json(revisions.discovery(_INSTRUCTIONS, VERSION))
+        return wire.result(request.raw_id, request.terms.page(body))
 
     async def _ping(self, sight: Sight, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
         del sight, door, caller
-        return wire.result(request.raw_id, b"{}")
+        return request.answer(b"{}")
 
     async def _list(self, sight: Sight, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
         """A page of what this chain reaches, in the bytes that were pinned."""
         del caller
         after = _cursor(request.params.get("cursor"))
         if after is None:
-            return wire.error(request.raw_id, wire.INVALID_PARAMS, "this cursor is not one of ours")
+            raise _Fault(wire.INVALID_PARAMS, "this cursor is not one of ours")
         shown = [known for known in sight.tools() if door.shows(known) and known.tool.ref > after]
         page = [door.definition(known) for known in shown[:PAGE]]
         more = b',"nextCursor":' + as_json(_cursor_after(shown[PAGE - 1])) if len(shown) > PAGE else b""
-        return wire.result(request.raw_id, b'{"tools":[' + b",".join(page) + b"]" + more + b"}")
+        listed = b'{"tools":[' + b",".join(page) + b"]" + more + b"}"
+        return wire.result(request.raw_id, request.terms.page(listed))
 
     # The one method that is forwarded.
 
@@ -220,9 +243,9 @@ class Gateway:
         """Steps 1 to 12 of the life of a tool call."""
         name = request.params.get("name")
         if not isinstance(name, str) or not name:
-            return wire.error(request.raw_id, wire.INVALID_PARAMS, "a call names its tool")
+            raise _Fault(wire.INVALID_PARAMS, "a call names its tool")
         if not _call_id_is_sound(request):
-            return wire.error(request.raw_id, wire.INVALID_PARAMS, _CALL_ID_FORM)
+            raise _Fault(wire.INVALID_PARAMS, _CALL_ID_FORM)
         ref = door.ref(sight, name)
         answer = await self._attempt(sight, ref, request, caller, again=_CALL_ID not in request.meta)
         # Nothing was sent, so nothing was done: once more over a fresh connection, compared and decided anew.
@@ -239,7 +262,7 @@ class Gateway:
         try:
             decision = await open_call(self._deps, caller, call, forwarder)
         except Conflict as error:
-            return wire.error(request.raw_id, wire.INVALID_PARAMS, error.detail)
+            raise _Fault(wire.INVALID_PARAMS, error.detail) from error
         if not isinstance(decision.verdict, Allow):
             return _not_allowed(request, decision)
         if sight.authority is not self._deps.authority.newest:
@@ -247,7 +270,7 @@ class Gateway:
             ready, trouble = await self._prepare_anew(caller, ref)
         if decision.replayed:
             text = f"Remit: {ref} was already forwarded under this call id (intent {decision.verdict.intent})."
-            return wire.result(request.raw_id, wire.tool_error(text, decision.document()))
+            return request.answer(wire.tool_error(text, decision.document()))
         if ready is not None and ready.listed.get(decision.tool) != decision.fingerprint:
             # Another connection of this server shows what was reviewed; this one does not.
             self._servers.distrust(ready)
@@ -269,7 +292,7 @@ class Gateway:
         if isinstance(decision.verdict, Allow):
             not_sent = Outcome("failed", not_acted=True)
             await close_call(self._deps, caller, call.call_id, not_sent, by=self._deps.instance)
-            return wire.result(request.raw_id, wire.tool_error(f"Remit: {ref} was not called; call again."))
+            return request.answer(wire.tool_error(f"Remit: {ref} was not called; call again."))
         return _not_allowed(request, decision)
 
     async def _prepare(self, sight: Sight, ref: str) -> tuple[Ready | None, RemitError | None]:
@@ -308,7 +331,8 @@ class Gateway:
         try:
             if ready is None:
                 raise trouble if isinstance(trouble, NotSent) else NotSent(trouble.detail if trouble else "no server")
-            reply = await ready.connection.call("tools/call", params, self._timeout)
+            repeated = self._repeated(request, decision) if ready.connection.stateless else None
+            reply = await ready.connection.call("tools/call", params, self._timeout, repeated)
         except NotSent as error:
             said = f"Remit: {decision.tool} was not called: {error.detail}. {error.hint}"
             answer = await self._closed(request, caller, decision, Outcome("failed", not_acted=True), ready, said)
@@ -320,6 +344,14 @@ class Gateway:
             return await self._protocol_error(request, caller, decision, ready, reply)
         return await self._result(request, caller, decision, ready, reply)
 
+    def _repeated(self, request: wire.Request, decision: Decision) -> Mapping[str, str]:
+        """The headers that repeat arguments of this call towards a stateless server."""
+        authority, arguments = self._deps.authority.newest, request.params.get("arguments", {})
+        known = authority.tools.get(decision.tool) if authority else None
+        if known is None or not isinstance(arguments, Mapping):
+            return {}
+        return revisions.mirrored(_mirrors(known.body), arguments)
+
     async def _result(
         self, request: wire.Request, caller: SessionCaller, decision: Decision, ready: Ready | None, reply: Result
     ) -> bytes:
@@ -330,6 +362,11 @@ class Gateway:
         if result is None:  # a null, too, is no result that anything could be read from
             said = f"Remit: {decision.tool} was called, but its result is withheld: it is not strict JSON."
             return await self._closed(request, caller, decision, Outcome("done"), ready, said)
+        if isinstance(result, Mapping) and result.get("resultType", "complete") != "complete":
+            # Upstream wants something of the client first, and may have acted all the same.
+            said = f"Remit: {decision.tool} asked for more input, which is not passed on, and so did not answer."
+            asked = Outcome("failed", error="more input was asked for", may_have_acted=True)
+            return await self._closed(request, caller, decision, asked, ready, said)
         cleaned = _without_our_meta(result)
         failed = isinstance(result, Mapping) and result.get("isError") is True
         outcome = Outcome("failed" if failed else "done", result=cleaned)
@@ -372,10 +409,10 @@ class Gateway:
             delivery = await close_call(self._deps, caller, decision.call_id, outcome, secrets, by=self._deps.instance)
         except (Unavailable, Conflict) as error:
             text = f"Remit: the outcome of {decision.tool} could not be recorded, so it is withheld. {error.hint}"
-            return wire.result(request.raw_id, wire.tool_error(text))
+            return request.answer(wire.tool_error(text))
         if said is not None:
-            return wire.result(request.raw_id, wire.tool_error(f"{said} [event {delivery.event}]"))
-        return wire.result(request.raw_id, as_json(delivery.result) if delivery.altered else raw)
+            return request.answer(wire.tool_error(f"{said} [event {delivery.event}]"))
+        return request.answer(as_json(delivery.result) if delivery.altered else raw)
 
     def _call_id(self, request: wire.Request) -> str:
         """The caller's own id for a resend, or one of ours: JSON-RPC ids start again with every client."""
@@ -384,6 +421,34 @@ class Gateway:
             return named
         # In order of time, so that rows of one session lie beside each other; no one can guess the rest.
         return f"gw-{digits_of(self._deps.clock.now(), self._deps.entropy.bytes(RANDOM_BYTES))}"
+
+
+class _Fault(Exception):
+    """A request that is answered with a JSON-RPC error of ours."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def _check_mirrors(sight: Sight, door: Doorway, request: wire.Request, headers: Mapping[str, str]) -> None:
+    """Hold the headers that repeat arguments against them, for a tool that this chain reaches."""
+    name, arguments = request.params.get("name"), request.params.get("arguments", {})
+    known = sight.reached(door.ref(sight, name)) if isinstance(name, str) else None
+    if known is not None and isinstance(arguments, Mapping):
+        fault = revisions.mirror_fault(_mirrors(known.body), arguments, headers)
+        if fault is not None:
+            raise _Fault(revisions.HEADER_MISMATCH, fault)
+
+
+@lru_cache(maxsize=4_096)
+def _mirrors(body: bytes) -> tuple[revisions.Mirror, ...]:
+    """What a pinned definition wants repeated in headers."""
+    if b"x-mcp-header" not in body:
+        return ()
+    document = parse(body)
+    return revisions.mirrors(document.get("inputSchema") if isinstance(document, Mapping) else None)
 
 
 def _doorway(scope: Scope) -> Doorway:
@@ -398,7 +463,7 @@ def _not_allowed(request: wire.Request, decision: Decision) -> bytes:
     """A Deny or an Ask as a tool result. What is hidden is named as it was asked for."""
     if decision.hidden:
         decision = replace(decision, tool=str(request.params.get("name", "")))
-    return wire.result(request.raw_id, wire.tool_error(decision.sentence(), decision.document()))
+    return request.answer(wire.tool_error(decision.sentence(), decision.document()))
 
 
 def _call_id_is_sound(request: wire.Request) -> bool:

@@ -20,6 +20,7 @@ from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
 from remit.core.errors import BadInput, InvalidDocument, NotFound, UpstreamUnavailable
 from remit.core.servers import CallerTransport, HttpTransport, Server, StdioTransport
+from remit.gateway import revisions
 from remit.gateway.upstream import (
     Connection,
     HttpTarget,
@@ -203,6 +204,11 @@ async def _identity(target: Target, server_info: bytes) -> Json:
     if not isinstance(info, dict):
         raise InvalidDocument("the server's initialize result is not an object")
     identity: dict[str, Json] = {name: info[name] for name in ("serverInfo", "instructions") if name in info}
+    if "supportedVersions" in info:
+        # A server without handshake. That it is one is pinned with it: else it could be made to look like an older one.
+        meta = info.get("_meta")
+        identity["serverInfo"] = meta.get(revisions.SERVER) if isinstance(meta, Mapping) else None
+        identity["revision"] = revisions.NEWEST
     if isinstance(target, StdioTarget):
         identity["executable"] = await asyncio.to_thread(_executable, target.command)
         script = await asyncio.to_thread(_script, target)

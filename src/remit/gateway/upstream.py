@@ -22,7 +22,6 @@ from remit.core.errors import UpstreamUnavailable
 from remit.gateway.upstream_http import HttpConnection, open_http
 from remit.gateway.upstream_stdio import StdioConnection, open_stdio
 from remit.gateway.upstream_wire import (
-    REVISION,
     UNREADABLE,
     Connection,
     Counters,
@@ -42,7 +41,6 @@ from remit.gateway.upstream_wire import (
 )
 
 __all__ = [
-    "REVISION",
     "Backoff",
     "Connection",
     "Counters",

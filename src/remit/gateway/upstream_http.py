@@ -1,4 +1,4 @@
-"""Come in here for an MCP server behind streamable HTTP (revision 2025-11-25): POST out, JSON or an event stream back.
+"""Come in here for an MCP server behind streamable HTTP: POST out, JSON or an event stream back.
 
 Rules
 - The credential goes to the registered URL and nowhere else: redirects are never followed, no cookies, no proxies or
@@ -16,7 +16,7 @@ server.
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -24,7 +24,6 @@ import aiohttp
 from multidict import CIMultiDict
 
 from remit.gateway.upstream_wire import (
-    REVISION,
     Counters,
     ErrorReply,
     HttpTarget,
@@ -39,7 +38,9 @@ from remit.gateway.upstream_wire import (
     Usage,
     answer,
     cancelled,
+    check_discovered,
     check_initialized,
+    in_envelope,
     initialize_params,
     notification,
     read_message,
@@ -58,6 +59,7 @@ TAIL_SECONDS: Final = 0.05
 """How long an event stream may take to end after its answer; then its TCP connection isn't used again."""
 
 _SESSION_ID = re.compile(r"[\x21-\x7e]{1,1024}")
+_NOTHING: Final[Mapping[str, str]] = {}
 _OK: Final = 200
 _BAD_REQUEST: Final = 400
 _NOT_FOUND: Final = 404
@@ -129,6 +131,7 @@ class HttpConnection:
         self._last_id = 0
         self._server_info = b""
         self._has_session = False
+        self._stateless = False
         self._alive = True
         self._died_at: float | None = None
         self._side: set[asyncio.Task[None]] = set()
@@ -160,24 +163,43 @@ class HttpConnection:
 
     # ------------------------------------------------------------------ calls
 
-    async def call(self, method: str, params: bytes | None, timeout: float) -> Reply:
+    @property
+    def stateless(self) -> bool:
+        """See ``Connection``."""
+        return self._stateless
+
+    async def call(
+        self, method: str, params: bytes | None, timeout: float, repeated: Mapping[str, str] | None = None
+    ) -> Reply:
         """See ``Connection``. After a 404 to our session this connection is dead, and the call was ``NotSent``."""
         with self._usage.call():
-            return await self._ask(method, params, timeout)
+            return await self._ask(method, params, timeout, repeated or {})
 
     async def handshake(self) -> None:
-        """``initialize`` and ``notifications/initialized``; ``NotSent`` if the server doesn't answer as it should."""
+        """Agree on a revision, with a handshake or without; ``NotSent`` if the server doesn't answer as it should."""
         try:
             reply = await self._ask("initialize", initialize_params(), self._limits.open_seconds)
+            if isinstance(reply, ErrorReply):
+                self._stateless = True
+                self._server_info = check_discovered(
+                    await self._ask("server/discover", None, self._limits.open_seconds)
+                )
+                return
         except OutcomeUnknown as error:
             raise NotSent(f"the server was not initialized: {error.detail}") from None
-        self._server_info = check_initialized(reply)
-        self._headers["MCP-Protocol-Version"] = REVISION
+        self._server_info, self._headers["MCP-Protocol-Version"] = check_initialized(reply)
         # Awaited: a server may refuse calls that overtake it.
         await self._post_aside(notification("notifications/initialized"))
 
-    async def _ask(self, method: str, params: bytes | None, timeout: float) -> Reply:
+    async def _ask(
+        self, method: str, params: bytes | None, timeout: float, repeated: Mapping[str, str] = _NOTHING
+    ) -> Reply:
         number = self._last_id = self._last_id + 1
+        headers = self._headers
+        if self._stateless:
+            params, named = in_envelope(method, params)
+            headers = CIMultiDict(headers)
+            headers.extend({**named, **repeated})
         body = request(number, method, params)
         if not self._alive:
             raise Stale("the connection is closed")
@@ -190,7 +212,7 @@ class HttpConnection:
                 self._http.post(
                     self._target.url,
                     data=body,
-                    headers=self._headers,
+                    headers=headers,
                     allow_redirects=False,
                     timeout=self._patience(timeout),
                 ) as response,
@@ -201,7 +223,7 @@ class HttpConnection:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL):
             failure = NotSent("no connection to the server")
         except TimeoutError:
-            if method != "initialize":
+            if method != "initialize" and not self._stateless:  # to a stateless server, going away says it
                 self._aside(cancelled(number))
             failure = OutcomeUnknown(f"the server did not answer within {timeout:g} s")
         except (aiohttp.ClientError, OSError):
@@ -215,7 +237,7 @@ class HttpConnection:
     async def _read(self, response: aiohttp.ClientResponse, number: int) -> Reply:
         if response.status != _OK:
             return await self._refused(response, number)
-        if not self._server_info:
+        if not self._server_info and not self._stateless:
             self._take_session_id(response)
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise OutcomeUnknown("the server compressed its answer, which was not asked for")

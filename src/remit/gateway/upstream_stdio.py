@@ -15,12 +15,14 @@ import asyncio
 import os
 import re
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from signal import SIGKILL
 from typing import Final, cast
 
 from remit.gateway.upstream_wire import (
     Counters,
+    ErrorReply,
     Limits,
     ListChanged,
     Message,
@@ -33,7 +35,9 @@ from remit.gateway.upstream_wire import (
     Usage,
     answer,
     cancelled,
+    check_discovered,
     check_initialized,
+    in_envelope,
     initialize_params,
     notification,
     read_message,
@@ -105,6 +109,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
         self._line = bytearray()
         self._answered = 0
         self._server_info = b""
+        self._stateless = False
         self._dead: str | None = None
         self._died_at: float | None = None
         self._input_open = True
@@ -148,22 +153,37 @@ class StdioConnection(asyncio.SubprocessProtocol):
 
     # ------------------------------------------------------------------ calls
 
-    async def call(self, method: str, params: bytes | None, timeout: float) -> Reply:
+    @property
+    def stateless(self) -> bool:
         """See ``Connection``."""
+        return self._stateless
+
+    async def call(
+        self, method: str, params: bytes | None, timeout: float, repeated: Mapping[str, str] | None = None
+    ) -> Reply:
+        """See ``Connection``."""
+        del repeated
         with self._usage.call():
             return await self._ask(method, params, timeout)
 
     async def handshake(self) -> None:
-        """``initialize`` and ``notifications/initialized``; ``NotSent`` if the child doesn't answer as it should."""
+        """Agree on a revision, with a handshake or without; ``NotSent`` if the child doesn't answer as it should."""
+        patience = self._limits.open_seconds
         try:
-            reply = await self._ask("initialize", initialize_params(), self._limits.open_seconds, probe=False)
+            reply = await self._ask("initialize", initialize_params(), patience, probe=False)
+            if isinstance(reply, ErrorReply):
+                self._stateless = True
+                self._server_info = check_discovered(await self._ask("server/discover", None, patience, probe=False))
+                return
         except OutcomeUnknown as error:
             raise NotSent(f"the server was not initialized: {error.detail}") from None
-        self._server_info = check_initialized(reply)
+        self._server_info, _ = check_initialized(reply)
         self._write(notification("notifications/initialized"))
 
     async def _ask(self, method: str, params: bytes | None, timeout: float, *, probe: bool = True) -> Reply:
         number = self._last_id = self._last_id + 1
+        if self._stateless:
+            params, _ = in_envelope(method, params)
         line = request(number, method, params)
         self._check_writable()
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()

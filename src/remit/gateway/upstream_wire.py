@@ -8,13 +8,16 @@ Rules
   Budgets are released by the first and never by the second, so whoever is in doubt raises the second.
 - A failure names no header, no environment value and no text of the server: both end up in front of an agent.
 
+- A server is asked for a handshake first. One that refuses is asked what it is: a server of the stateless revisions has
+  no handshake, gets the envelope with each request, and is remembered as such in what is pinned of it.
+
 Refused here: the strict, duplicate-refusing parse of a result (the caller's, who also decides what it means); which
-tool may be called; any protocol revision but 2025-11-25.
+tool may be called; any protocol revision that ``revisions.py`` does not name.
 """
 
 import importlib.metadata
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, TypeAlias
@@ -23,9 +26,10 @@ import msgspec
 import yarl
 
 from remit.core.errors import InvalidDocument, UpstreamUnavailable
+from remit.gateway.revisions import HANDSHAKE, NEWEST, NEWEST_HANDSHAKE, enveloped
 
-REVISION: Final = "2025-11-25"
 METHOD_NOT_FOUND: Final = -32601
+VERSION: Final = importlib.metadata.version("remit")
 MAX_ID_BYTES: Final = 256
 """The longest id of a server's own request that we echo."""
 
@@ -234,8 +238,16 @@ class Connection(Protocol):
     def died_at(self) -> float | None:
         """When it died of itself (clock of the pool); ``None`` while alive or if we closed it."""
 
-    async def call(self, method: str, params: bytes | None, timeout: float) -> Reply:
+    @property
+    def stateless(self) -> bool:
+        """Whether the server is of a revision without handshake."""
+
+    async def call(
+        self, method: str, params: bytes | None, timeout: float, repeated: Mapping[str, str] | None = None
+    ) -> Reply:
         """One request; ``params`` is one JSON object, sent byte for byte, ``timeout`` is in seconds and total.
+
+        ``repeated`` are headers that repeat arguments, which only a stateless server over HTTP is sent.
 
         Raises ``NotSent`` or ``OutcomeUnknown``. A caller that cancels this must take the outcome as unknown too.
         """
@@ -275,6 +287,11 @@ class _Initialized(msgspec.Struct, frozen=True, rename="camel"):
     server_info: msgspec.Raw
 
 
+class _Discovered(msgspec.Struct, frozen=True, rename="camel"):
+    supported_versions: list[str]
+
+
+_discovered = msgspec.json.Decoder(_Discovered)
 _messages = msgspec.json.Decoder(Message)
 _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _initialized = msgspec.json.Decoder(_Initialized)
@@ -330,19 +347,38 @@ def answer(message: Message) -> bytes | None:
 
 def initialize_params() -> bytes:
     """What we say of ourselves: no capabilities, so that no server has a reason to ask us for anything."""
-    version = importlib.metadata.version("remit")
-    me = {"protocolVersion": REVISION, "capabilities": {}, "clientInfo": {"name": "remit", "version": version}}
+    client = {"name": "remit", "version": VERSION}
+    me = {"protocolVersion": NEWEST_HANDSHAKE, "capabilities": {}, "clientInfo": client}
     return msgspec.json.encode(me)
 
 
-def check_initialized(reply: Reply) -> bytes:
-    """The raw answer to ``initialize``; ``NotSent`` if it refuses, is unreadable or speaks another revision."""
-    if isinstance(reply, ErrorReply):
-        raise NotSent("the server refused to be initialized")
+def in_envelope(method: str, params: bytes | None) -> tuple[bytes, dict[str, str]]:
+    """Params and headers as a stateless server wants them; ``NotSent`` if the params are not exactly one object."""
+    try:
+        return enveloped(method, params, VERSION)
+    except UNREADABLE:
+        raise NotSent("the params of a request must be one JSON object") from None
+
+
+def check_initialized(reply: Result) -> tuple[bytes, str]:
+    """The raw answer to ``initialize`` and its revision; ``NotSent`` if it is unreadable or speaks one we don't."""
     try:
         hello = _initialized.decode(reply.raw)
     except UNREADABLE:
         raise NotSent("the server's answer to initialize is not readable") from None
-    if hello.protocol_version != REVISION:
-        raise NotSent(f"the server does not speak protocol revision {REVISION}")
+    if hello.protocol_version not in HANDSHAKE:
+        raise NotSent(f"the server speaks none of the protocol revisions {', '.join(HANDSHAKE)}")
+    return reply.raw, hello.protocol_version
+
+
+def check_discovered(reply: Reply) -> bytes:
+    """The raw answer to ``server/discover``; ``NotSent`` if it refuses, is unreadable or speaks no revision of ours."""
+    if isinstance(reply, ErrorReply):
+        raise NotSent("the server refused to be initialized, and to say what it is")
+    try:
+        found = _discovered.decode(reply.raw)
+    except UNREADABLE:
+        raise NotSent("the server's answer to server/discover is not readable") from None
+    if NEWEST not in found.supported_versions:
+        raise NotSent(f"the server has no handshake and does not speak protocol revision {NEWEST}")
     return reply.raw

@@ -12,9 +12,8 @@ from typing import Final
 import msgspec
 
 from remit.core.canonical import Json
+from remit.gateway.revisions import HANDSHAKE_TERMS, NEWEST_HANDSHAKE, Terms
 from remit.guards.json_in import as_json
-
-REVISION: Final = "2025-11-25"
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -49,6 +48,11 @@ class Request:
     params: Mapping[str, Json]
     raw_id: bytes
     raw_arguments: bytes
+    terms: Terms = HANDSHAKE_TERMS[NEWEST_HANDSHAKE]
+
+    def answer(self, raw_result: bytes) -> bytes:
+        """The response to this request around result bytes, in the form of its revision."""
+        return result(self.raw_id, self.terms.result(raw_result))
 
     @property
     def meta(self) -> Mapping[str, Json]:
@@ -100,9 +104,10 @@ def result(raw_id: bytes, raw_result: bytes) -> bytes:
     return b'{"jsonrpc":"2.0","id":' + raw_id + b',"result":' + raw_result + b"}"
 
 
-def error(raw_id: bytes, code: int, message: str) -> bytes:
+def error(raw_id: bytes, code: int, message: str, data: Json = None) -> bytes:
     """A JSON-RPC error of our own."""
-    return error_bytes(raw_id, as_json({"code": code, "message": message}))
+    body: dict[str, Json] = {"code": code, "message": message}
+    return error_bytes(raw_id, as_json(body if data is None else body | {"data": data}))
 
 
 def error_bytes(raw_id: bytes, raw_error: bytes) -> bytes:
