@@ -31,7 +31,7 @@ from remit.core.errors import (
 )
 from remit.core.ids import RANDOM_BYTES, digits_of, is_call_id, tool_ref
 from remit.doors import headers_of, own_origin, read_body
-from remit.gateway import revisions, wire
+from remit.gateway import meta, revisions, wire
 from remit.gateway.servers import Ready, Servers
 from remit.gateway.upstream import ErrorReply, NotSent, OutcomeUnknown, Result, Stale
 from remit.guards.json_in import JsonLimits, as_json, parse
@@ -50,8 +50,6 @@ VERSION: Final = importlib.metadata.version("remit")
 _GRACE: Final = 10.0
 # Sights kept for their second.
 _MOST_SIGHTS: Final = 4_096
-_META_BOUND: Final = 1_024
-_FORWARDED_META: Final = ("progressToken", "traceparent", "tracestate")
 _CALL_ID: Final = "remit/call_id"
 _CALL_ID_FORM: Final = f"{_CALL_ID} is 1 to 64 letters, digits, dots, hyphens and underscores"
 _INSTRUCTIONS: Final = (
@@ -327,7 +325,7 @@ class Gateway:
     ) -> bytes | None:
         """Step 9, then the close. None when ``again`` and an open connection turned out to be stale."""
         tool = decision.tool.partition("/")[2]
-        params = wire.call_params(tool, request.raw_arguments, _meta_forwarded(request.meta))
+        params = wire.call_params(tool, request.raw_arguments, meta.forwarded(request.meta))
         try:
             if ready is None:
                 raise trouble if isinstance(trouble, NotSent) else NotSent(trouble.detail if trouble else "no server")
@@ -367,7 +365,7 @@ class Gateway:
             said = f"Remit: {decision.tool} asked for more input, which is not passed on, and so did not answer."
             asked = Outcome("failed", error="more input was asked for", may_have_acted=True)
             return await self._closed(request, caller, decision, asked, ready, said)
-        cleaned = _without_our_meta(result)
+        cleaned = meta.without_ours(result)
         failed = isinstance(result, Mapping) and result.get("isError") is True
         outcome = Outcome("failed" if failed else "done", result=cleaned)
         raw = reply.raw if cleaned is result else as_json(cleaned)
@@ -484,46 +482,3 @@ def _cursor(cursor: Json) -> str | None:
 
 def _cursor_after(known: ReviewedTool) -> str:
     return base64.urlsafe_b64encode(known.tool.ref.encode()).decode()
-
-
-def _meta_forwarded(meta: Mapping[str, Json]) -> dict[str, Json]:
-    """Request ``_meta`` by allow-list; the rest is an unreviewed channel and stays here."""
-    kept = {name: meta[name] for name in _FORWARDED_META if _plain(meta.get(name))}
-    return kept if len(as_json(kept)) <= _META_BOUND else {}
-
-
-def _plain(value: Json) -> bool:
-    return isinstance(value, (str, int)) and not isinstance(value, bool)
-
-
-def _without_our_meta(result: Json) -> Json:
-    """The result without ``remit/…`` members in any ``_meta`` of it: no upstream speaks in Remit's name.
-
-    ``structuredContent`` is data, and stays as it is.
-    """
-    if not isinstance(result, Mapping):
-        return result
-    cleaned = _meta_cleaned(result)
-    content = result.get("content")
-    if isinstance(content, list):
-        blocks = [_block_cleaned(block) for block in content]
-        if any(new is not old for new, old in zip(blocks, content, strict=True)):
-            cleaned = {**cleaned, "content": blocks}
-    return cleaned
-
-
-def _block_cleaned(block: Json) -> Json:
-    if not isinstance(block, Mapping):
-        return block
-    cleaned = _meta_cleaned(block)
-    inner = block.get("resource")
-    if isinstance(inner, Mapping) and (resource := _meta_cleaned(inner)) is not inner:
-        cleaned = {**cleaned, "resource": resource}
-    return cleaned
-
-
-def _meta_cleaned(holder: Mapping[str, Json]) -> Mapping[str, Json]:
-    meta = holder.get("_meta")
-    if not isinstance(meta, Mapping) or not any(name.startswith("remit/") for name in meta):
-        return holder
-    return {**holder, "_meta": {name: value for name, value in meta.items() if not name.startswith("remit/")}}
