@@ -76,6 +76,16 @@ class Invalid:
     raw_id: bytes = b"null"
 
 
+class Fault(Exception):
+    """A request that is answered with a JSON-RPC error of ours."""
+
+    def __init__(self, code: int, message: str) -> None:
+        """The error's code and words."""
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
 def read(document: Json, body: bytes) -> Request | Notification | Invalid:
     """What a strictly parsed body is."""
     if isinstance(document, list):

@@ -1,0 +1,244 @@
+"""The one method that is forwarded: a tool call, opened, forwarded at most once, and closed.
+
+A call is forwarded only with an Allow in hand, over a connection whose tool list was just compared with the pins; and
+its result is handed on only after the outcome was recorded. Nothing that was sent is sent again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Final
+
+import structlog
+
+from remit.core.calls import Outcome, ProposedCall
+from remit.core.credentials import SessionCaller
+from remit.core.decisions import Allow, Decision
+from remit.core.errors import BadInput, Conflict, RemitError, Unavailable
+from remit.core.ids import RANDOM_BYTES, digits_of, is_call_id
+from remit.gateway import meta, revisions, wire
+from remit.gateway.servers import Ready, Servers
+from remit.gateway.upstream import ErrorReply, NotSent, OutcomeUnknown, Result, Stale
+from remit.guards.json_in import JsonLimits, as_json, parse
+from remit.guards.secrets import redact_known
+from remit.services.close import close_call
+from remit.services.decide import Forwarder, open_call
+from remit.services.deps import Deps
+from remit.services.listing import Sight, look
+
+RESULT_LIMITS: Final = JsonLimits(max_bytes=10_485_760, max_depth=64)
+_GRACE: Final = 10.0
+_CALL_ID: Final = "remit/call_id"
+_CALL_ID_FORM: Final = f"{_CALL_ID} is 1 to 64 letters, digits, dots, hyphens and underscores"
+
+log = structlog.get_logger()
+
+
+class ToolCalls:
+    """Steps 1 to 12 of the life of a tool call, as the gateway walks them."""
+
+    def __init__(self, deps: Deps, servers: Servers, timeout: float) -> None:
+        """``timeout`` is how many seconds an upstream call may take."""
+        self._deps = deps
+        self._servers = servers
+        self._timeout = timeout
+
+    async def call(self, sight: Sight, ref: str, request: wire.Request, caller: SessionCaller) -> bytes:
+        """The response to one ``tools/call`` of ``ref``. Raises ``wire.Fault`` for a call id that can't be one."""
+        if not _call_id_is_sound(request):
+            raise wire.Fault(wire.INVALID_PARAMS, _CALL_ID_FORM)
+        answer = await self._attempt(sight, ref, request, caller, again=_CALL_ID not in request.meta)
+        # Nothing was sent, so nothing was done: once more over a fresh connection, compared and decided anew.
+        return answer or await self._attempt(sight, ref, request, caller, again=False) or b""
+
+    async def _attempt(
+        self, sight: Sight, ref: str, request: wire.Request, caller: SessionCaller, *, again: bool
+    ) -> bytes | None:
+        """One decision and at most one forward; None when nothing was sent over a stale connection and ``again``."""
+        ready, trouble = await self._prepare(sight, ref)
+        arguments = request.params.get("arguments", {})
+        call = ProposedCall(self._call_id(request), ref, arguments if isinstance(arguments, Mapping) else {})
+        forwarder = Forwarder(self._deps.instance, int((self._timeout + _GRACE) * 1_000))
+        try:
+            decision = await open_call(self._deps, caller, call, forwarder)
+        except Conflict as error:
+            raise wire.Fault(wire.INVALID_PARAMS, error.detail) from error
+        if not isinstance(decision.verdict, Allow):
+            return _not_allowed(request, decision)
+        if sight.authority is not self._deps.authority.newest:
+            # The registry moved on since it was looked at: the server's record, too, is to be the one decided on.
+            ready, trouble = await self._prepare_anew(caller, ref)
+        if decision.replayed:
+            text = f"Remit: {ref} was already forwarded under this call id (intent {decision.verdict.intent})."
+            return request.answer(wire.tool_error(text, decision.document()))
+        if ready is not None and ready.listed.get(decision.tool) != decision.fingerprint:
+            # Another connection of this server shows what was reviewed; this one does not.
+            self._servers.distrust(ready)
+            ready, trouble = None, Stale("this connection lists another definition of it")
+        try:
+            return await self._forward(request, caller, decision, ready, trouble, again=again)
+        except Exception as error:
+            # The intent stands, so whatever went wrong here has an end that is written down.
+            log.exception("forward.failed", session=caller.session, cause=type(error).__name__)
+            said = f"Remit: what became of {decision.tool} is not known: something went wrong in Remit."
+            return await self._closed(request, caller, decision, Outcome("unknown"), ready, said)
+
+    async def refuse(self, ref: str, request: wire.Request, caller: SessionCaller) -> bytes:
+        """The Deny for a call whose session no longer lives. If it came alive meanwhile, nothing is forwarded."""
+        arguments = request.params.get("arguments", {})
+        call = ProposedCall(self._call_id(request), ref, arguments if isinstance(arguments, Mapping) else {})
+        decision = await open_call(self._deps, caller, call, Forwarder(self._deps.instance))
+        if isinstance(decision.verdict, Allow):
+            not_sent = Outcome("failed", not_acted=True)
+            await close_call(self._deps, caller, call.call_id, not_sent, by=self._deps.instance)
+            return request.answer(wire.tool_error(f"Remit: {ref} was not called; call again."))
+        return _not_allowed(request, decision)
+
+    async def _prepare(self, sight: Sight, ref: str) -> tuple[Ready | None, RemitError | None]:
+        """Connect and compare before deciding, so that a definition that changed is refused and not called.
+
+        Whatever is wrong with the server is a value: the call is decided and recorded all the same, and not forwarded.
+        """
+        known = sight.reached(ref)
+        if known is None:
+            return None, None
+        try:
+            return await self._servers.ready(known.server, sight.session.id), None
+        except RemitError as error:
+            return None, error
+
+    async def _prepare_anew(self, caller: SessionCaller, ref: str) -> tuple[Ready | None, RemitError | None]:
+        """The same from a fresh look; a session that ended just now is trouble too, and nothing is sent."""
+        try:
+            return await self._prepare(await look(self._deps, caller), ref)
+        except RemitError as error:
+            return None, error
+
+    async def _forward(
+        self,
+        request: wire.Request,
+        caller: SessionCaller,
+        decision: Decision,
+        ready: Ready | None,
+        trouble: RemitError | None,
+        *,
+        again: bool,
+    ) -> bytes | None:
+        """Step 9, then the close. None when ``again`` and an open connection turned out to be stale."""
+        tool = decision.tool.partition("/")[2]
+        params = wire.call_params(tool, request.raw_arguments, meta.forwarded(request.meta))
+        try:
+            if ready is None:
+                raise trouble if isinstance(trouble, NotSent) else NotSent(trouble.detail if trouble else "no server")
+            repeated = self._repeated(request, decision) if ready.connection.stateless else None
+            reply = await ready.connection.call("tools/call", params, self._timeout, repeated)
+        except NotSent as error:
+            said = f"Remit: {decision.tool} was not called: {error.detail}. {error.hint}"
+            answer = await self._closed(request, caller, decision, Outcome("failed", not_acted=True), ready, said)
+            return None if again and isinstance(error, Stale) else answer
+        except OutcomeUnknown as error:
+            said = f"Remit: what became of {decision.tool} is not known: {error.detail}. {error.hint}"
+            return await self._closed(request, caller, decision, Outcome("unknown"), ready, said)
+        if isinstance(reply, ErrorReply):
+            return await self._protocol_error(request, caller, decision, ready, reply)
+        return await self._result(request, caller, decision, ready, reply)
+
+    def _repeated(self, request: wire.Request, decision: Decision) -> Mapping[str, str]:
+        """The headers that repeat arguments of this call towards a stateless server."""
+        authority, arguments = self._deps.authority.newest, request.params.get("arguments", {})
+        known = authority.tools.get(decision.tool) if authority else None
+        if known is None or not isinstance(arguments, Mapping):
+            return {}
+        return revisions.mirrored(mirrors_of(known.body), arguments)
+
+    async def _result(
+        self, request: wire.Request, caller: SessionCaller, decision: Decision, ready: Ready | None, reply: Result
+    ) -> bytes:
+        try:
+            result = parse(reply.raw, RESULT_LIMITS)
+        except BadInput:
+            result = None
+        if result is None:  # a null, too, is no result that anything could be read from
+            said = f"Remit: {decision.tool} was called, but its result is withheld: it is not strict JSON."
+            return await self._closed(request, caller, decision, Outcome("done"), ready, said)
+        if isinstance(result, Mapping) and result.get("resultType", "complete") != "complete":
+            # Upstream wants something of the client first, and may have acted all the same.
+            said = f"Remit: {decision.tool} asked for more input, which is not passed on, and so did not answer."
+            asked = Outcome("failed", error="more input was asked for", may_have_acted=True)
+            return await self._closed(request, caller, decision, asked, ready, said)
+        cleaned = meta.without_ours(result)
+        failed = isinstance(result, Mapping) and result.get("isError") is True
+        outcome = Outcome("failed" if failed else "done", result=cleaned)
+        raw = reply.raw if cleaned is result else as_json(cleaned)
+        return await self._closed(request, caller, decision, outcome, ready, None, raw)
+
+    async def _protocol_error(
+        self, request: wire.Request, caller: SessionCaller, decision: Decision, ready: Ready | None, reply: ErrorReply
+    ) -> bytes:
+        """A JSON-RPC error: only some say that the call was not carried out. Its words are the server's."""
+        try:
+            error = parse(reply.raw, RESULT_LIMITS)
+            words = as_json(error)
+        except BadInput:
+            error, words = None, b"the server's error was not readable"
+        if ready and ready.secrets:
+            words, _ = redact_known(words, ready.secrets)
+        said = f"{decision.tool} was refused by its server: {words[:2_000].decode(errors='replace')}"
+        code = error.get("code") if isinstance(error, Mapping) else None
+        outcome = Outcome(
+            "failed",
+            error=words.decode(errors="replace"),
+            may_have_acted=not (isinstance(code, int) and code in wire.REFUSED_UNREAD),
+        )
+        return await self._closed(request, caller, decision, outcome, ready, said)
+
+    async def _closed(
+        self,
+        request: wire.Request,
+        caller: SessionCaller,
+        decision: Decision,
+        outcome: Outcome,
+        ready: Ready | None,
+        said: str | None,
+        raw: bytes = b"",
+    ) -> bytes:
+        """Record the outcome; only then answer, with ``said`` or with the result as it may be shown."""
+        secrets = ready.secrets if ready else None
+        try:
+            delivery = await close_call(self._deps, caller, decision.call_id, outcome, secrets, by=self._deps.instance)
+        except (Unavailable, Conflict) as error:
+            text = f"Remit: the outcome of {decision.tool} could not be recorded, so it is withheld. {error.hint}"
+            return request.answer(wire.tool_error(text))
+        if said is not None:
+            return request.answer(wire.tool_error(f"{said} [event {delivery.event}]"))
+        return request.answer(as_json(delivery.result) if delivery.altered else raw)
+
+    def _call_id(self, request: wire.Request) -> str:
+        """The caller's own id for a resend, or one of ours: JSON-RPC ids start again with every client."""
+        named = request.meta.get(_CALL_ID)
+        if isinstance(named, str) and is_call_id(named):
+            return named
+        # In order of time, so that rows of one session lie beside each other; no one can guess the rest.
+        return f"gw-{digits_of(self._deps.clock.now(), self._deps.entropy.bytes(RANDOM_BYTES))}"
+
+
+def _not_allowed(request: wire.Request, decision: Decision) -> bytes:
+    """A Deny or an Ask as a tool result. What is hidden is named as it was asked for."""
+    if decision.hidden:
+        decision = replace(decision, tool=str(request.params.get("name", "")))
+    return request.answer(wire.tool_error(decision.sentence(), decision.document()))
+
+
+def _call_id_is_sound(request: wire.Request) -> bool:
+    """Whether the caller's own id, if there is one, can be one. Else a resend under it would be forwarded again."""
+    named = request.meta.get(_CALL_ID, "-")
+    return isinstance(named, str) and is_call_id(named)
+
+
+@lru_cache(maxsize=4_096)
+def mirrors_of(body: bytes) -> tuple[revisions.Mirror, ...]:
+    """What a pinned definition wants repeated in headers."""
+    if b"x-mcp-header" not in body:
+        return ()
+    document = parse(body)
+    return revisions.mirrors(document.get("inputSchema") if isinstance(document, Mapping) else None)
