@@ -15,7 +15,8 @@ from remit.cli.reference import cli_reference
 from remit.core.decisions import REASONS
 from remit.core.errors import RemitError
 from remit.core.events import MAX_LEAF, Kind
-from remit.gateway.proxy import PAGE, RESULT_LIMITS
+from remit.gateway.calls import RESULT_LIMITS
+from remit.gateway.proxy import PAGE
 from remit.problems import TABLE
 from remit.services.approve import LIFE, MAX_SHOWN
 from remit.services.decide import FORWARD_WITHIN, REPORT_WITHIN

@@ -132,6 +132,14 @@ CLAIMS: dict[str, Claim] = {
     "gateway:closed-method-table": Claim(
         "A method that is not in the table is refused and never forwarded.", "MP", "ATTACKS F7"
     ),
+    "denial:final": Claim(
+        "A refused call that is repeated gets the same no, as long as nothing changed that it was decided on.",
+        "MP",
+        "DESIGN 6",
+    ),
+    "denial:storm-suspends": Claim(
+        "A storm of refused calls closes a session and all under its root for a while.", "MP", "DESIGN 6"
+    ),
     "gateway:headers-agree": Claim(
         "What headers say of a request and what its body says is the same, or nothing is done.", "MP", "ATTACKS F"
     ),

@@ -17,6 +17,7 @@ from remit.services.authority import AuthorityCache
 from remit.services.close import Delivery, close_call
 from remit.services.decide import open_call
 from remit.services.deps import Deps
+from remit.services.refusals import Refusals
 from remit.services.sealing import Sealer
 from remit.storage.sqlite import SqliteStore, open_store
 from remit.storage.subject_keys import SubjectKeys
@@ -95,7 +96,9 @@ async def second(path: Path, deps: Deps, clock: HandClock) -> Deps:
     """``deps`` over connections and caches of their own."""
     sealer = Sealer(SubjectKeys(path / "subjects", SystemEntropy()), SystemEntropy())
     store = await open_store(path / "remit.db", clock, sealer)
-    return replace(deps, store=store, sealer=sealer, authority=AuthorityCache(), instance="i-other")
+    return replace(
+        deps, store=store, sealer=sealer, authority=AuthorityCache(), refusals=Refusals(), instance="i-other"
+    )
 
 
 async def make_desk(world: World, mode: str = "delegated") -> Desk:

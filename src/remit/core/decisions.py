@@ -22,6 +22,9 @@ class ReasonForm(NamedTuple):
 REASONS: Final[dict[str, ReasonForm]] = {
     "credential.revoked": ReasonForm(1, "the credential behind this session is no longer good", "Ask the owner."),
     "session.not_live": ReasonForm(2, "this session has ended or expired", "The host can start a new one."),
+    "session.suspended": ReasonForm(
+        2, "too many refused calls, so this session rests", "Stop repeating refused calls; wait, or ask the owner."
+    ),
     "agent.not_live": ReasonForm(2, "an agent on the chain is not active", "Ask the agent's owner."),
     "owner.not_live": ReasonForm(2, "the owner of an agent on the chain is not active", "Ask an administrator."),
     "principal.not_live": ReasonForm(2, "the person this session acts for is not active", "Ask an administrator."),

@@ -61,6 +61,7 @@ class Kind(IntEnum):
     SESSION_ENDED = 51
     SESSION_KILLED = 52
     SESSION_EXPIRED = 53
+    SESSION_SUSPENDED = 54
     DENIED = 60
     ASKED = 61
     INTENT = 62

@@ -1,9 +1,15 @@
 """Sessions: one task of one chain, its labels and its counters. Sub-agents share the root session's flow state."""
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeAlias
 
 from remit.core.labels import Labels
+from remit.core.times import MINUTE
+
+STORM: Final = 60
+"""So many denials of one root session within ``STORM_WINDOW`` suspend it."""
+STORM_WINDOW: Final = MINUTE
+SUSPENSION: Final = 5 * MINUTE
 
 SessionState: TypeAlias = Literal["active", "ended", "killed", "expired"]
 
@@ -58,6 +64,20 @@ class FlowState:
     labels: Labels
     calls: int
     denials: int
+    storm_since: int = 0
+    storm: int = 0  # denials since then
+    suspended_until: int = 0
+    suspended_event: int | None = None
+
+    def refused(self, now: int) -> "FlowState":
+        """After one more denial, at ``now``."""
+        goes_on = now - self.storm_since < STORM_WINDOW
+        since, storm = (self.storm_since, self.storm + 1) if goes_on else (now, 1)
+        return replace(self, denials=self.denials + 1, storm_since=since, storm=storm)
+
+    def suspended(self, now: int, event: int) -> "FlowState":
+        """Closed to every call for a while; ``event`` says why."""
+        return replace(self, storm=0, storm_since=0, suspended_until=now + SUSPENSION, suspended_event=event)
 
 
 @dataclass(frozen=True, slots=True)

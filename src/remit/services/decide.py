@@ -33,8 +33,8 @@ from remit.core.events import EventDraft, Kind
 from remit.core.grants import Grant
 from remit.core.ids import is_call_id
 from remit.core.ports import Unit
-from remit.core.sessions import Session
-from remit.core.times import MINUTE, SECOND
+from remit.core.sessions import STORM, Session
+from remit.core.times import MINUTE, SECOND, to_text
 from remit.core.tools import COUNTED_EFFECTS
 from remit.policy.encoding import Unencodable
 from remit.policy.terms import PolicyContext, Principal
@@ -43,6 +43,7 @@ from remit.services import approve, budgets, recorded
 from remit.services.authority import ReviewedTool
 from remit.services.deps import Deps
 from remit.services.recorded import Facts
+from remit.services.refusals import Refusal
 from remit.services.subjects import owner_of
 
 FORWARD_WITHIN: Final = 30 * SECOND
@@ -112,10 +113,16 @@ async def _decide(
     )
     if before is not None:
         recorded.check_same_call(before, facts)
+    if now < facts.flow.suspended_until:
+        until = Reason("session.suspended", f"until {to_text(facts.flow.suspended_until)}")
+        return recorded.decision(facts, Deny((until,)), facts.flow.suspended_event or 0, now)
     try:
         _live(facts, caller.key, await _above(unit, session))  # (1), (2)
         if before is not None and before.state == "denied":
             return recorded.replayed(before)
+        refusal = deps.refusals.find(facts)
+        if before is None and refusal is not None:
+            return await _refused_again(unit, facts, refusal)
         known = _tool(facts)  # (2)
         # A yes is given again only while all that it stood on still lives.
         if before is not None and before.state != "asked":
@@ -126,7 +133,10 @@ async def _decide(
         if policy.needs_approval:  # (7)
             return await _with_person(deps, unit, facts, known, forwarder)
     except _No as no:
-        return await _deny(unit, facts, no.reasons)
+        decision = await _deny(unit, facts, no.reasons)
+        if decision.event is not None:
+            deps.refusals.keep(facts, no.reasons, decision.event)
+        return decision
     return await _intent(unit, facts, known, held, forwarder)  # (8)
 
 
@@ -405,11 +415,26 @@ async def _deny(unit: Unit, facts: Facts, reasons: tuple[Reason, ...]) -> Decisi
         recorded.draft(facts, Kind.DENIED, tuple(dict.fromkeys(reason.code for reason in reasons)))
     )
     decision = recorded.decision(facts, Deny(reasons), event, facts.now)
-    await unit.sessions.put_flow(replace(facts.flow, denials=facts.flow.denials + 1))
+    await _count_denial(unit, facts)
     # INVARIANT: an answer once given stays, above all an intent that still waits for its outcome.
     if facts.before is None or facts.before.state == "asked":
         await recorded.remember(unit, facts, decision, "denied", deadline=facts.now)
     return decision
+
+
+async def _refused_again(unit: Unit, facts: Facts, refusal: Refusal) -> Decision:
+    """The same no to the same call, counted, and pointing at the event of the first."""
+    await _count_denial(unit, facts)
+    return recorded.decision(facts, Deny(refusal.reasons), refusal.event, facts.now)
+
+
+async def _count_denial(unit: Unit, facts: Facts) -> None:
+    """One more denial of the root session. A storm of them suspends it: somebody, or something, is trying doors."""
+    flow = facts.flow.refused(facts.now)
+    if flow.storm >= STORM:
+        event = await unit.log.append(recorded.suspension(facts))
+        flow = flow.suspended(facts.now, event)
+    await unit.sessions.put_flow(flow)
 
 
 async def _failed(deps: Deps, caller: SessionCaller, call: ProposedCall) -> Decision:

@@ -1,6 +1,6 @@
 """What every service is handed: the ports and key holders of one running Remit, as one frozen value."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from remit.core.credentials import PersonCaller
 from remit.core.errors import Forbidden
@@ -8,6 +8,7 @@ from remit.core.ids import RANDOM_BYTES, Prefix, new_id
 from remit.core.people import Role
 from remit.core.ports import Clock, Entropy, PayloadSealer, Store
 from remit.services.authority import AuthorityCache
+from remit.services.refusals import Refusals
 from remit.tokens.jwt import SessionTokens
 from remit.tokens.keys import SecretBox
 
@@ -26,6 +27,7 @@ class Deps:
     tokens: SessionTokens
     box: SecretBox
     authority: AuthorityCache
+    refusals: Refusals = field(default_factory=Refusals)
 
     def new_id(self, prefix: Prefix) -> str:
         """A fresh id of now."""

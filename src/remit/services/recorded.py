@@ -69,6 +69,20 @@ def draft(facts: Facts, kind: Kind, codes: tuple[str, ...], about: str | None = 
     )
 
 
+def suspension(facts: Facts) -> EventDraft:
+    """The event that a root session is closed for a while."""
+    session = facts.session
+    return EventDraft(
+        kind=Kind.SESSION_SUSPENDED,
+        actor=session.agent,
+        subject=facts.subject,
+        agent=session.agent,
+        chain=session.chain,
+        session=session.root,
+        codes=("session.suspended",),
+    )
+
+
 def decision(facts: Facts, verdict: Verdict, event: int, expires: int) -> Decision:
     """The answer for one verdict. What the chain does not reach has no fingerprint, as if it were not there."""
     hidden = isinstance(verdict, Deny) and any(reason.code == "tool.unknown" for reason in verdict.reasons)

@@ -79,7 +79,8 @@ async def show(job: Job) -> Answer:
         }
         counted = await budgets(view, session, grants, units, now)
     chain: Json = list(session.chain)
-    return {
+    resting: dict[str, Json] = {"suspended_until": to_text(flow.suspended_until)} if now < flow.suspended_until else {}
+    return resting | {
         "session": session.id,
         "agent": agent.name,
         "chain": chain,
@@ -87,6 +88,7 @@ async def show(job: Job) -> Answer:
         "labels": flow.labels.document(),
         "budgets": counted,
         "calls": flow.calls,
+        "denials": flow.denials,
         "values_seen": 0,
     }
 
