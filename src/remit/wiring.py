@@ -255,7 +255,7 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def chores(remit: Remit) -> AsyncIterator[None]:
-    """What a Remit that stays open does now and then: mark lost calls, close what the dead left, sign the log's head."""
+    """What a Remit that stays open does now and then: mark lost calls, close dead sessions' children, sign."""
     running = [asyncio.create_task(_sweeping(remit)), asyncio.create_task(_signing(remit))]
     try:
         yield
