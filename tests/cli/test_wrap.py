@@ -17,7 +17,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from remit.core.events import Kind
-from tests.cli.program import PROGRAM, Run, process, served, write
+from tests.cli.program import PROGRAM, Run, served, write
 from tests.cli.steps import AGENT, ok, working
 from tests.gateway import child as stdio_server
 
@@ -33,6 +33,7 @@ expires: 2031-01-31T00:00:00.000Z
 class Scene:
     """A home with an agent at work, and a server that writes down what it does."""
 
+    run: Run
     home: Path
     env: dict[str, str]
     acts: Path
@@ -43,9 +44,7 @@ class Scene:
 
     def remit(self, *arguments: str) -> Any:
         """The document that a command answers."""
-        ended = process("--home", str(self.home), "--json", *arguments)
-        assert ended.returncode == 0, ended.stderr
-        return json.loads(ended.stdout)
+        return ok(self.run(*arguments, "--json"))
 
     def wrapped(self, *more: str, command: list[str] | None = None) -> list[str]:
         """The arguments of ``remit wrap`` for this server."""
@@ -73,7 +72,7 @@ class Scene:
 @pytest.fixture
 def scene(run: Run, home: Path, tmp_path: Path) -> Scene:
     _, env = working(run, tmp_path)
-    return Scene(home, env, tmp_path / "acts.txt")
+    return Scene(run, home, env, tmp_path / "acts.txt")
 
 
 @dataclass
@@ -312,6 +311,6 @@ def test_what_is_wrapped_is_in_the_log(scene: Scene) -> None:
         assert "isError" not in wrapped.answer()["result"]
         wrapped.process.send_signal(signal.SIGTERM)
         wrapped.process.wait(30)
-    tail = process("--home", str(scene.home), "audit", "tail", "--json", "-n", "50").stdout.splitlines()
+    tail = scene.run("audit", "tail", "--json", "-n", "50").stdout.splitlines()
     kinds = [event["k"] for event in map(json.loads, tail) if event.get("session") == wrapped.session()]
     assert kinds == [Kind.SESSION_STARTED, Kind.INTENT, Kind.OUTCOME, Kind.SESSION_ENDED]
