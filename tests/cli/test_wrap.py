@@ -17,7 +17,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from remit.core.events import Kind
-from tests.cli.program import PROGRAM, Run, served, write
+from tests.cli.program import PROGRAM, Run, process, served, write
 from tests.cli.steps import AGENT, ok, working
 from tests.gateway import child as stdio_server
 
@@ -314,3 +314,17 @@ def test_what_is_wrapped_is_in_the_log(scene: Scene) -> None:
     tail = scene.run("audit", "tail", "--json", "-n", "50").stdout.splitlines()
     kinds = [event["k"] for event in map(json.loads, tail) if event.get("session") == wrapped.session()]
     assert kinds == [Kind.SESSION_STARTED, Kind.INTENT, Kind.OUTCOME, Kind.SESSION_ENDED]
+
+
+def test_input_that_is_a_file_or_nothing_is_read_to_its_end(scene: Scene, tmp_path: Path) -> None:
+    asked = write(tmp_path / "asked.txt", '{"jsonrpc":"2.0","id":1,"method":"ping"}')
+    for source, answers in ((asked, 1), (os.devnull, 0)):
+        with Path(source).open("rb") as stdin:
+            ended = process("--quiet", *scene.wrapped(), stdin=stdin, env={**os.environ, **scene.env})
+        assert (ended.returncode, ended.stdout.count("\n"), ended.stderr) == (0, answers, "")
+
+
+def test_a_person_is_named_for_a_delegated_agent_only(scene: Scene) -> None:
+    answer = scene.run(*scene.wrapped("--as", "ada@example.test"), env=scene.env)
+    assert answer.code == 2
+    assert "autonomous" in answer.stderr
