@@ -170,7 +170,7 @@ async def test_nothing_is_there_until_it_is_reviewed_and_then_what_is_granted(
         [session] = {word.strip(",;.") for word in said.read_text().split() if word.startswith("ses_")}
         assert await asyncio.to_thread(scene.state, session) == "ended"
     start = said.read_text()
-    for words in ("Agent reader", "host key key_", "server child", "no wall", "4 tools of child are quarantined"):
+    for words in ("Agent reader", "host key key_", "server child", "no wall", "until they are reviewed: 4."):
         assert words in start
     assert scene.env["REMIT_HOST_KEY"] not in start
 
@@ -301,6 +301,7 @@ def test_a_server_is_named_after_its_program_and_a_program_that_speaks_no_mcp_is
     answer = run("wrap", "--agent", "reader", "--", "true", env=scene.env)
     assert answer.code == 6
     assert answer.stdout == ""
+    assert "server true" in answer.stderr
     assert [one["name"] for one in scene.remit("server", "list")["items"]] == ["files", "true"]
 
 

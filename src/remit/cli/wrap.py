@@ -38,7 +38,7 @@ from remit.cli.output import unwritable
 from remit.cli.server import stdio_transport
 from remit.cli.session import KeyFileOption
 from remit.core.canonical import Json
-from remit.core.errors import Conflict, Forbidden, Malformed, NotFound, RemitError, Unauthenticated
+from remit.core.errors import Conflict, Forbidden, Malformed, NotFound, RemitError, Unauthenticated, Unavailable
 from remit.core.ids import check_slug
 from remit.core.times import from_text
 from remit.gateway.wrap import SessionDoor, pump
@@ -173,13 +173,21 @@ async def _registered(job: Invocation, person: RemitClient, name: str, stdio: Ma
             hint="Give the command as it is recorded, or choose another name with --server.",
         )
     if "seen" not in record:
-        await person.sync_server(name)
+        await _synced(person, name)
     waiting = [tool for tool in await person.tools("quarantined") if tool["server"] == name]
     if waiting:
         job.out.note(
-            f"{len(waiting)} tools of {name} are quarantined, hidden and refused until they are reviewed:\n"
+            f"Tools of {name} in quarantine, hidden and refused until they are reviewed: {len(waiting)}. Next:\n"
             f"`remit tool list --state quarantined`, `remit tool show {name}/TOOL`, `remit tool review apply FILE`."
         )
+
+
+async def _synced(person: RemitClient, name: str) -> None:
+    try:
+        await person.sync_server(name)
+    except Unavailable as error:
+        hint = "It is started with no variables but those of its record: `remit server add NAME --env …` names some."
+        raise type(error)(f"server {name}: {error.detail}", hint=hint, event=error.event) from error
 
 
 def _line(stdio: Mapping[str, Json]) -> str:
