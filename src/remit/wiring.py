@@ -245,19 +245,25 @@ async def serve(
             timeout_graceful_shutdown=int(settings.call_timeout + LAST_WORDS),
         )
         server = _Announcing(config, lambda url: on_ready(_announce(remit.home, url)))
-        chores = [
-            asyncio.create_task(_sweeping(remit)),
-            asyncio.create_task(_signing(remit)),
-        ]
         try:
-            await server.serve()
+            async with chores(remit):
+                await server.serve()
         finally:
-            for chore in chores:
-                chore.cancel()
-            await asyncio.gather(*chores, return_exceptions=True)
             _renounce(remit.home)
     if not server.started:
         raise Unavailable(f"{host}:{port} can't be listened on", hint="Another program has the port; choose --port.")
+
+
+@contextlib.asynccontextmanager
+async def chores(remit: Remit) -> AsyncIterator[None]:
+    """What a Remit that stays open does now and then: mark lost calls, close dead sessions' children, sign."""
+    running = [asyncio.create_task(_sweeping(remit)), asyncio.create_task(_signing(remit))]
+    try:
+        yield
+    finally:
+        for chore in running:
+            chore.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 class _Announcing(uvicorn.Server):

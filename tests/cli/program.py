@@ -1,10 +1,11 @@
 """Come in here for the program as a real process, and for the files that its tests hand it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,14 +37,15 @@ def process(*arguments: str, program: Sequence[str] = PROGRAM, **options: Any) -
 
 @contextmanager
 def served(
-    home: Path, ending: signal.Signals = signal.SIGTERM
+    home: Path, ending: signal.Signals = signal.SIGTERM, env: Mapping[str, str] | None = None
 ) -> Iterator[tuple[dict[str, Any], subprocess.Popen[str]]]:
-    """``remit up`` on a free port: what its first line says, and the process, which is ended with ``ending``."""
+    """``remit up`` on a free port, ``env`` added to ours: what its first line says, and the process, which is ended with ``ending``."""
     with subprocess.Popen(
         [*PROGRAM, "--home", str(home), "up", "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, **(env or {})},
     ) as child:
         try:
             assert child.stdout is not None

@@ -163,3 +163,41 @@ async def test_the_credential_is_sent_as_a_bearer() -> None:
 
     async with _client(answer) as client:
         assert (await client.status())["got"] == "Bearer remit_key"
+
+
+async def test_a_message_goes_to_the_mcp_door_as_it_stands_and_comes_back_so() -> None:
+    seen: list[tuple[str, bytes]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append((request.url.path, request.content))
+        return httpx.Response(200, content=b'{"n": 1.50}', headers={"content-type": "application/json"})
+
+    async with _client(answer) as client:
+        assert await client.mcp(b'{ "id":1 }') == b'{"n": 1.50}'
+        assert await client.mcp(b"{", "office") == b'{"n": 1.50}'
+    assert seen == [("/mcp", b'{ "id":1 }'), ("/mcp/office", b"{")]
+
+
+@pytest.mark.claim("sdk:fails-closed")
+async def test_an_mcp_answer_is_only_what_the_door_itself_says() -> None:
+    rpc, sent = {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "m"}}, b"{}"
+    async with _client(lambda _: httpx.Response(202)) as client:
+        assert await client.mcp(sent) is None
+    async with _client(lambda _: httpx.Response(400, json=rpc)) as client:
+        assert json.loads(await client.mcp(sent) or b"") == rpc
+    strange = iter([httpx.Response(500, json=rpc), httpx.Response(200, text="<html>"), httpx.Response(302)])
+    async with _client(lambda _: next(strange)) as client:
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                await client.mcp(sent)
+    async with _client(lambda _: _problem("unauthenticated", 401)) as client:
+        with pytest.raises(Unauthenticated):
+            await client.mcp(sent)
+
+
+async def test_a_renewed_credential_takes_the_place_of_the_old_one() -> None:
+    async with _client(lambda request: httpx.Response(200, json={"got": request.headers["authorization"]})) as client:
+        client.use("second")
+        assert (await client.status())["got"] == "Bearer second"
+        with pytest.raises(Unauthenticated):
+            client.use("a b")

@@ -11,9 +11,10 @@ they are given and never fall back on the person key, because a person's word is
 import contextlib
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import httpx
 from pydantic import ValidationError
@@ -29,8 +30,11 @@ from remit.core.errors import (
     StoreUnavailable,
     Unauthenticated,
 )
-from remit.sdk.client import RemitClient, read_json
+from remit.sdk.client import TIMEOUT, RemitClient, read_json
 from remit.storage.instances import alive
+
+Clients: TypeAlias = Callable[[str], RemitClient]
+"""What makes a client for a credential; whoever asks for one closes it."""
 
 _LOCAL: Final = "http://localhost"
 _PROBE_SECONDS: Final = 2.0
@@ -53,13 +57,9 @@ async def as_person(job: Invocation, email: str | None = None) -> AsyncIterator[
 async def as_host(job: Invocation, key_file: Path | None) -> AsyncIterator[RemitClient]:
     """A client for a host key from ``key_file`` or the environment. Raises ``Unauthenticated`` without one."""
     check_home(job.home)
-    key = read_key(key_file) if key_file is not None else os.environ.get(HOST_KEY, "").strip()
-    if not key:
-        raise Unauthenticated(
-            "this needs a host key, and a person's key does not stand in for it",
-            hint=f"Make one with `remit key create --agent NAME --for host --expires P30D`, then give it in {HOST_KEY} "
-            "or with --key-file FILE.",
-        )
+    key = host_key(key_file)
+    if key is None:
+        raise no_host_key()
     async with connect(job.home, key) as client:
         yield client
 
@@ -82,15 +82,25 @@ async def as_session(job: Invocation, token: str | None) -> AsyncIterator[RemitC
 @contextlib.asynccontextmanager
 async def connect(home: Path, credential: str) -> AsyncIterator[RemitClient]:
     """A client to the live server of this home, or to the application opened in this process."""
+    async with reached(home) as clients, clients(credential) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def reached(home: Path, timeout: float = TIMEOUT, *, lasting: bool = False) -> AsyncIterator[Clients]:
+    """Clients, all of them to the live server of this home, or to one application opened in this process.
+
+    ``timeout`` is how many seconds a live server may be silent. ``lasting`` is for who stays: an application opened
+    here then also does what a server does now and then.
+    """
     url = await live_url(home)
     if url is not None:
-        async with RemitClient(url, credential) as client:
-            yield client
+        yield partial(RemitClient, url, timeout=timeout)
         return
     async with wiring.open_remit(home, load_settings(home)) as remit:
         transport = httpx.ASGITransport(app=remit.app, raise_app_exceptions=False)
-        async with RemitClient(_LOCAL, credential, transport=transport) as client:
-            yield client
+        async with wiring.chores(remit) if lasting else contextlib.nullcontext():
+            yield partial(RemitClient, _LOCAL, transport=transport)
 
 
 async def live_url(home: Path) -> str | None:
@@ -132,6 +142,20 @@ def load_settings(home: Path) -> settings.Settings:
         raise InvalidDocument(f"setting {member}: {first['msg']}", hint=hint) from error
     except ValueError as error:  # not TOML at all
         raise InvalidDocument(f"{home / 'remit.toml'} is not TOML: {error}", hint=hint) from error
+
+
+def host_key(key_file: Path | None) -> str | None:
+    """The host key from ``key_file``, else from the environment; None where neither holds one."""
+    return read_key(key_file) if key_file is not None else os.environ.get(HOST_KEY, "").strip() or None
+
+
+def no_host_key() -> Unauthenticated:
+    """What is said where a host key is needed and there is none."""
+    return Unauthenticated(
+        "this needs a host key, and a person's key does not stand in for it",
+        hint=f"Make one with `remit key create --agent NAME --for host --expires P30D`, then give it in {HOST_KEY} "
+        "or with --key-file FILE.",
+    )
 
 
 def person_key(home: Path, email: str | None = None) -> str:

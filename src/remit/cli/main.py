@@ -16,7 +16,7 @@ import structlog
 import typer
 from typer import Option
 
-from remit.cli import agent, approval, audit, grant, home, key, person, policy, server, session, tool
+from remit.cli import agent, approval, audit, connect, grant, home, key, person, policy, server, session, tool, wrap
 from remit.cli.commands import HomeOption, Invocation, JsonOption, PlainOption, QuietOption
 from remit.cli.output import Output
 from remit.core.errors import Malformed
@@ -39,6 +39,8 @@ app = typer.Typer(name="remit", help=_ABOUT, no_args_is_help=True, rich_markup_m
 for noun in (person, server, tool, agent, grant, key, session, approval, policy, audit):
     app.add_typer(noun.app)
 home.register(app)
+connect.register(app)
+wrap.register(app)
 
 
 def _version(wanted: bool) -> None:  # how Typer calls it

@@ -32,8 +32,8 @@ process. stdout carries only the answer; notes and problems go to stderr, with `
 | variable | meaning |
 |---|---|
 | `REMIT_HOME` | the home folder |
-| `REMIT_HOST_KEY` | the host key of `session start`, `session token` and `session end` |
-| `REMIT_SESSION_TOKEN` | the session token of `decide` |
+| `REMIT_HOST_KEY` | the host key of `session start`, `session token`, `session end` and `wrap` |
+| `REMIT_SESSION_TOKEN` | the session token of `decide` and of `wrap --session` |
 | `NO_COLOR` | set to anything: no color |
 
 Every command takes `--json`, `--home`, `--quiet` and `--no-color` at its end too.

@@ -184,13 +184,14 @@ def _document(  # the members of a Server file
     elif caller:
         document["caller"] = True
     else:
-        document["stdio"] = _stdio(command_line, env)
+        document["stdio"] = stdio_transport(command_line, env)
     if shared:
         document["shared"] = True
     return document
 
 
-def _stdio(command_line: list[str], env: list[str]) -> dict[str, Json]:
+def stdio_transport(command_line: list[str], env: list[str]) -> dict[str, Json]:
+    """A server's ``stdio`` member for a command as one would type it. Raises ``InvalidDocument``, ``BadInput``."""
     if not command_line:
         raise InvalidDocument("--stdio needs a program", hint="Such as --stdio -- mcp-server-time.")
     program, *arguments = command_line

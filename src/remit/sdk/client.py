@@ -10,7 +10,7 @@ Rules:
   ever read as a yes that did not say so. A caller that gets an exception from ``decide`` must not make the call.
 - The credential goes to the host in ``base_url`` and nowhere else: redirects are not followed and the environment's
   proxies are not used.
-- One client holds one credential. A host key and a session token are two clients.
+- One client holds one credential at a time. A host key and a session token are two clients.
 - Nothing is retried: a retry of ``decide`` or ``observe`` is the caller's choice and safe with the same ``call_id``.
 
 What it does not know: where the server is, where keys are kept, and how anything looks on a screen.
@@ -44,7 +44,7 @@ Noun: TypeAlias = Literal["agents", "servers", "grants", "keys", "people"]
 Document: TypeAlias = dict[str, Any]
 
 # A call that waits for an upstream may take a minute; nothing else takes as long.
-_TIMEOUT: Final = 75.0
+TIMEOUT: Final = 75.0
 _PAGE: Final = 200
 _OK: Final = range(200, 300)
 _HINT: Final = "See that it runs (`remit up`) and that the address is right; nothing was allowed."
@@ -73,7 +73,7 @@ class RemitClient:
         base_url: str,
         credential: str | None,
         transport: httpx.AsyncBaseTransport | None = None,
-        timeout: float = _TIMEOUT,
+        timeout: float = TIMEOUT,
     ) -> None:
         """``base_url`` is the server's origin; ``credential`` a key or token; ``timeout`` is in seconds.
 
@@ -104,6 +104,29 @@ class RemitClient:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+    def use(self, credential: str) -> None:
+        """Send ``credential`` from the next request on, such as the renewed token of the same session."""
+        self._http.headers["authorization"] = f"Bearer {_header_safe(credential)}"
+
+    # ---- MCP
+
+    async def mcp(self, message: bytes, server: str | None = None) -> bytes | None:
+        """Send one MCP message as it stands (session token): the JSON-RPC answer's bytes; None where none is due.
+
+        With ``server``, tools go by that server's own names. A JSON-RPC error is an answer and not raised.
+        """
+        path = "/mcp" if server is None else f"/mcp/{_part(server)}"
+        try:
+            response = await self._http.post(path, content=message, headers={"content-type": "application/json"})
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from error
+        if response.status_code == httpx.codes.ACCEPTED:
+            return None
+        kind = response.headers.get("content-type", "").partition(";")[0]
+        if response.status_code in (httpx.codes.OK, httpx.codes.BAD_REQUEST) and kind == "application/json":
+            return response.content
+        raise _error(response)
 
     # ---- sessions and calls
 

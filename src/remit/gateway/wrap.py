@@ -1,0 +1,134 @@
+"""MCP over stdio in front of the gateway: each line that a client writes is posted, each answer is a line it reads.
+
+``pump`` knows neither pipes nor HTTP: it is handed bytes as they come, a way to post a message and a way to write a
+line. It decides nothing; what a message means, and whether it passes, is the gateway's to say. Whatever goes wrong with
+one message is the answer to that message and holds up no other.
+"""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import structlog
+
+from remit.core.errors import BadInput, RemitError
+from remit.core.times import MINUTE, from_text
+from remit.gateway import wire
+from remit.guards.json_in import JsonLimits, parse
+from remit.sdk.client import RemitClient
+
+AT_ONCE: Final = 32
+"""How many messages may wait for their answers; further ones are not read before."""
+
+Post: TypeAlias = Callable[[bytes], Awaitable[bytes | None]]
+Write: TypeAlias = Callable[[bytes], Awaitable[None]]
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class SessionDoor:
+    """One server of the gateway as one session reaches it, with a token that is renewed before it ends.
+
+    Renewed when it is used within a minute of its end, so that a machine that slept wakes to a good one. Without a
+    ``host`` it is not renewed. ``expires`` and ``now`` are milliseconds UTC.
+    """
+
+    session: str
+    server: str
+    client: RemitClient
+    host: RemitClient | None
+    expires: int
+    now: Callable[[], int]
+    _renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def post(self, message: bytes) -> bytes | None:
+        """The gateway's answer to one message, None where none is due. Raises what the renewal and the door raise."""
+        async with self._renewing:
+            if self.host is not None and self.now() >= self.expires - MINUTE:
+                fresh = await self.host.renew_token(self.session)
+                self.client.use(fresh["token"])
+                self.expires = from_text(fresh["token_expires_at"])
+        return await self.client.mcp(message, self.server)
+
+
+async def pump(chunks: AsyncIterable[bytes], write: Write, post: Post, limits: JsonLimits) -> None:
+    """Post every line of ``chunks`` and write its answer, until they end and all that was under way is answered.
+
+    Raises what ``write`` raises: then nobody reads any more.
+    """
+    room, writing = asyncio.Semaphore(AT_ONCE), asyncio.Lock()
+
+    async def serve(line: bytes | None) -> None:
+        try:
+            answer = await _answer(line, post, limits)
+            if answer is not None:
+                async with writing:
+                    await write(answer + b"\n")
+        finally:
+            room.release()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            async for line in lines(chunks, limits.max_bytes):
+                await room.acquire()
+                group.create_task(serve(line))
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from several
+
+
+async def lines(chunks: AsyncIterable[bytes], bound: int) -> AsyncIterator[bytes | None]:
+    """The lines of ``chunks`` that are not blank, without their ends; None for one over ``bound`` bytes.
+
+    Of such a line nothing is kept, and the rest is skipped as it comes. A last line needs no end.
+    """
+    held, skipping = bytearray(), False
+    async for chunk in chunks:
+        for place, piece in enumerate(chunk.split(b"\n")):
+            if place > 0:
+                if held.strip():
+                    yield bytes(held)
+                held.clear()
+                skipping = False
+            if skipping:
+                continue
+            held += piece
+            if len(held) > bound:
+                held.clear()
+                skipping = True
+                yield None
+    if held.strip():
+        yield bytes(held)
+
+
+async def _answer(line: bytes | None, post: Post, limits: JsonLimits) -> bytes | None:
+    """What is said to one line, on one line."""
+    if line is None:
+        text = f"Remit: a message of over {limits.max_bytes} bytes was skipped"
+        return wire.error(b"null", wire.INVALID_REQUEST, text)
+    try:
+        answer = await post(line)
+    except RemitError as error:
+        return _refusal(line, limits, f"Remit: {error.detail}. {error.hint} [{error.code}]")
+    except Exception as error:
+        # Whatever befell this message must neither leave its client waiting nor take the others along.
+        log.exception("wrap.failed", cause=type(error).__name__)
+        return _refusal(line, limits, "something went wrong in Remit")
+    return None if answer is None else _on_one_line(answer)
+
+
+def _refusal(line: bytes, limits: JsonLimits, text: str) -> bytes | None:
+    """An error under the id of the message in ``line``; None for one that wants no answer."""
+    try:
+        message = wire.read(parse(line, limits), line)
+    except BadInput:
+        return wire.error(b"null", wire.INTERNAL_ERROR, text)
+    if isinstance(message, wire.Notification):
+        return None
+    return wire.error(message.raw_id, wire.INTERNAL_ERROR, text)
+
+
+def _on_one_line(answer: bytes) -> bytes:
+    # In JSON a raw line end stands between tokens only, where a space means the same.
+    return answer.replace(b"\r", b" ").replace(b"\n", b" ")
