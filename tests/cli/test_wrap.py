@@ -156,6 +156,7 @@ async def test_nothing_is_there_until_it_is_reviewed_and_then_what_is_granted(
     said = tmp_path / "said.txt"
     with served(scene.home) if live else contextlib.nullcontext():
         async with client(scene, said) as connected:
+            assert connected.protocol_version == "2026-07-28"
             assert (await connected.list_tools()).tools == []
             refused = await connected.call_tool("whoami", {})
             assert refused.is_error

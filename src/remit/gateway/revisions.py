@@ -270,6 +270,23 @@ def _rendered(value: Json) -> str | None:
     return canonical(value).decode() if isinstance(value, int) else None
 
 
+# Where there are no headers
+
+
+def headers_for(message: Json) -> dict[str, str]:
+    """The headers that say what a message without any (of a pipe) says itself; none for a handshake revision's."""
+    params = message.get("params") if isinstance(message, Mapping) else None
+    meta = params.get("_meta") if isinstance(params, Mapping) else None
+    if not isinstance(message, Mapping) or not isinstance(params, Mapping) or not isinstance(meta, Mapping):
+        return {}
+    method, revision = message.get("method"), meta.get(VERSION)
+    if not isinstance(method, str) or not isinstance(revision, str):
+        return {}
+    named = params.get(NAMED.get(method, ""))
+    name = {"mcp-name": encoded(named)} if isinstance(named, str) else {}
+    return {"mcp-protocol-version": encoded(revision), "mcp-method": encoded(method), **name}
+
+
 # Towards a server
 
 

@@ -15,11 +15,15 @@ import structlog
 from remit.core.errors import BadInput, RemitError
 from remit.core.times import MINUTE, from_text
 from remit.gateway import wire
+from remit.gateway.revisions import headers_for
 from remit.guards.json_in import JsonLimits, parse
 from remit.sdk.client import RemitClient
 
 AT_ONCE: Final = 32
 """How many messages may wait for their answers; further ones are not read before."""
+
+# The door has bounds of its own, and the pump those of a line.
+_ANY: Final = JsonLimits(max_bytes=1 << 30)
 
 Post: TypeAlias = Callable[[bytes], Awaitable[bytes | None]]
 Write: TypeAlias = Callable[[bytes], Awaitable[None]]
@@ -50,7 +54,15 @@ class SessionDoor:
                 fresh = await self.host.renew_token(self.session)
                 self.client.use(fresh["token"])
                 self.expires = from_text(fresh["token_expires_at"])
-        return await self.client.mcp(message, self.server)
+        return await self.client.mcp(message, self.server, _headers(message))
+
+
+def _headers(message: bytes) -> dict[str, str]:
+    """What a client over HTTP would have said in headers; of a message that can't be read, nothing."""
+    try:
+        return headers_for(parse(message, _ANY))
+    except BadInput:
+        return {}
 
 
 async def pump(chunks: AsyncIterable[bytes], write: Write, post: Post, limits: JsonLimits) -> None:

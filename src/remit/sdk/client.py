@@ -111,20 +111,25 @@ class RemitClient:
 
     # ---- MCP
 
-    async def mcp(self, message: bytes, server: str | None = None) -> bytes | None:
+    async def mcp(
+        self, message: bytes, server: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> bytes | None:
         """Send one MCP message as it stands (session token): the JSON-RPC answer's bytes; None where none is due.
 
-        With ``server``, tools go by that server's own names. A JSON-RPC error is an answer and not raised.
+        With ``server``, tools go by that server's own names; ``headers`` are those that the message's revision wants.
+        A JSON-RPC error is an answer and not raised.
         """
         path = "/mcp" if server is None else f"/mcp/{_part(server)}"
         try:
-            response = await self._http.post(path, content=message, headers={"content-type": "application/json"})
+            kind = {"content-type": "application/json"}
+            response = await self._http.post(path, content=message, headers={**(headers or {}), **kind})
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
         if response.status_code == httpx.codes.ACCEPTED:
             return None
-        kind = response.headers.get("content-type", "").partition(";")[0]
-        if response.status_code in (httpx.codes.OK, httpx.codes.BAD_REQUEST) and kind == "application/json":
+        answered = (httpx.codes.OK, httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND)
+        is_json = response.headers.get("content-type", "").partition(";")[0] == "application/json"
+        if response.status_code in answered and is_json:
             return response.content
         raise _error(response)
 
