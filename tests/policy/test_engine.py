@@ -354,9 +354,7 @@ def test_the_memory_of_slices_is_bounded_and_forgets_without_changing_an_answer(
     ours = engine(agents=many, grants=grants)
     first = Principal("Agent", "agt_0")
     for number in range(MAX_SLICES):
-        ours._slices[AGENT, str(number)] = ours._slice(
-            first, ours._tools["office/pay"], ours._permits[first, "office/pay"]
-        )
+        ours._slices[AGENT, str(number), False] = ours._slice(first, ours._tools["office/pay"])
     for _ in range(2):
         answers = [ask(ours, principal=Principal("Agent", f"agt_{number}"), calls=3).allowed for number in range(8)]
         assert answers == [number > 3 for number in range(8)]

@@ -17,6 +17,7 @@ a chain is found; ``verdicts.py`` joins the answers of a chain's members.
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from remit.core.agents import Agent
@@ -32,7 +33,7 @@ from remit.policy.encoding import RecordOf, argument_types, encode_with
 from remit.policy.lints import lint_expression
 from remit.policy.operators import OperatorPolicy, examine
 from remit.policy.schema import ACTION, AGENT, PERSON, SERVER, tool_schema, whole_schema
-from remit.policy.slices import Key, Place, may_apply, named, places_read, seen
+from remit.policy.slices import Key, Place, ScopeIndex, named, places_read, seen
 from remit.policy.terms import (
     CedarJson,
     CedarRecord,
@@ -63,18 +64,32 @@ _UNBOUNDED: Final[Mapping[str, Est]] = {
 _Entity = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _Tool:
-    facts: ToolFacts
-    types: RecordOf
-    schema: Schema
+    """One tool; how its arguments are encoded and its schema are made when they are first asked for."""
+
+    def __init__(self, facts: ToolFacts) -> None:
+        self.facts = facts
+
+    @cached_property
+    def types(self) -> RecordOf:
+        return argument_types(self.facts)
+
+    @cached_property
+    def schema(self) -> Schema:
+        return load_schema(tool_schema(self.facts, self.types))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Slice:
-    """The policies of one principal and tool, parsed; ``places`` of the context that they read, None if any may be."""
+    """The policies of one principal and tool, parsed.
+
+    ``grants`` are the ids of those that are permits, ``ends`` their expiries in milliseconds UTC, ``places`` the places
+    of the context that any policy reads, None if it may be any.
+    """
 
     bench: Bench
+    grants: frozenset[str]
+    ends: tuple[int, ...]
     places: tuple[Place, ...] | None
 
 
@@ -98,10 +113,42 @@ def check_grant(grant: Grant, tools: Sequence[ToolFacts]) -> tuple[str, ...]:
         return ()
     for facts in tools:
         if grant.reaches(facts.tool):
-            fault = _misfit(permit(grant, facts, condition), _tool(facts))
+            fault = _misfit(permit(grant, facts, condition), _Tool(facts))
             if fault is not None:
                 raise InvalidPolicy(f"the condition does not fit {facts.ref}: {fault}")
     return lint_expression(condition.body)
+
+
+class _Conditions:
+    """Grants' conditions, each text parsed once and held against each tool once: many grants share one."""
+
+    def __init__(self) -> None:
+        self._parsed: dict[str, Condition | InvalidPolicy] = {}
+        self._misfits: dict[tuple[str, str, str], str | None] = {}
+
+    def of(self, grant: Grant) -> Condition | None:
+        """The condition of a grant, if it has one. Raises ``InvalidPolicy``."""
+        if grant.when is None:
+            return None
+        if grant.when not in self._parsed:
+            try:
+                self._parsed[grant.when] = parse_condition(grant.when)
+            except InvalidPolicy as error:
+                self._parsed[grant.when] = error
+        found = self._parsed[grant.when]
+        if isinstance(found, InvalidPolicy):
+            raise InvalidPolicy(found.detail)
+        return found
+
+    def misfit(self, grant: Grant, tool: _Tool) -> str | None:
+        """Why a grant does not fit a tool that it reaches, or None. Raises ``InvalidPolicy``."""
+        condition = self.of(grant)
+        if condition is None:
+            return None
+        key = (principal_of(grant).kind, tool.facts.ref, condition.text)
+        if key not in self._misfits:
+            self._misfits[key] = _misfit(permit(grant, tool.facts, condition), tool)
+        return self._misfits[key]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,14 +157,15 @@ class Engine:
 
     policy_version: str
     lints: tuple[Finding, ...]
-    left_out: tuple[LeftOut, ...]
     bounded: frozenset[str]  # people whom any grant names, whatever its state: they bound every chain they are in
     _tools: Mapping[str, _Tool]
     _operators: tuple[OperatorPolicy, ...]
-    _permits: Mapping[tuple[Principal, str], Mapping[str, Est]]
-    _ends: Mapping[str, int]  # grant to expiry, milliseconds UTC
+    _scopes: ScopeIndex
+    _grants: Mapping[Principal, tuple[Grant, ...]]
+    _nobodys: tuple[LeftOut, ...]  # grants that name neither an agent nor a person, or both
     _entities: Mapping[tuple[str, str], _Entity]
-    _slices: dict[tuple[Principal, str], _Slice] = field(default_factory=dict)
+    _conditions: _Conditions
+    _slices: dict[tuple[Principal, str, bool], _Slice | None] = field(default_factory=dict)
     _answers: dict[Key, tuple[PolicyAnswer, float]] = field(default_factory=dict)
 
     @classmethod
@@ -134,27 +182,54 @@ class Engine:
 
         Raises ``InvalidPolicy`` if the operators' set has an error, or two tools one reference.
         """
-        typed = [(facts, argument_types(facts)) for facts in tools]
+        compiled = {facts.ref: _Tool(facts) for facts in tools}
+        if len(compiled) != len(tools):
+            raise InvalidPolicy("two tools have the same reference")
         servers = [server for server in servers if server.state == "active"]
+        typed = [(tool.facts, tool.types) for tool in compiled.values()]
         examined = examine(sources, typed, [server.name for server in servers])
         if not examined.report.ok:
             first = examined.report.errors[0]
             raise InvalidPolicy(f"{first.file}, line {first.line}: {first.message}")
-        compiled = {facts.ref: _Tool(facts, types, load_schema(tool_schema(facts, types))) for facts, types in typed}
-        if len(compiled) != len(typed):
-            raise InvalidPolicy("two tools have the same reference")
-        permits, left_out = _compile_grants(grants, list(compiled.values()))
+        operators = tuple(one for one in examined.policies if one.id)
+        held, nobodys = _by_principal(grants)
         return cls(
             policy_version=examined.report.policy_version,
             lints=examined.report.lints,
-            left_out=left_out,
             bounded=frozenset(grant.person for grant in grants if grant.person is not None),
             _tools=compiled,
-            _operators=examined.policies,
-            _permits=permits,
-            _ends={grant.id: grant.expires for grant in grants},
+            _operators=operators,
+            _scopes=ScopeIndex([one.est for one in operators]),
+            _grants=held,
+            _nobodys=nobodys,
             _entities=_entities(agents, people, servers),
+            _conditions=_Conditions(),
         )
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Every grant that does not reach a tool it names, or anything, because its condition does not fit."""
+        misfits = (one for tool in self._tools.values() for one in self._left_out(tool))
+        return (*misfits, *self._left_out(None), *self._nobodys)
+
+    def left_out_of(self, ref: str) -> tuple[LeftOut, ...]:
+        """The grants that do not reach this tool although they name it."""
+        tool = self._tools.get(ref)
+        return (*(self._left_out(tool) if tool else ()), *self._left_out(None), *self._nobodys)
+
+    def _left_out(self, tool: _Tool | None) -> Iterator[LeftOut]:
+        """Grants whose condition does not fit ``tool``; with None those whose condition is none."""
+        for grant in (one for grants in self._grants.values() for one in grants if one.when is not None):
+            try:
+                fault = self._conditions.misfit(grant, tool) if tool and grant.reaches(tool.facts.tool) else None
+                if tool is None:
+                    self._conditions.of(grant)
+            except InvalidPolicy as error:
+                if tool is None:
+                    yield LeftOut(grant.id, None, error.detail)
+                continue
+            if fault is not None and tool is not None:
+                yield LeftOut(grant.id, tool.facts.ref, fault)
 
     def encode(self, ref: str, arguments: Mapping[str, Json]) -> CedarRecord:
         """The arguments of a call to ``ref``. Raises ``Unencodable``; an unknown tool gives what no question takes."""
@@ -163,11 +238,11 @@ class Engine:
 
     def granted(self, principal: Principal) -> frozenset[str]:
         """The tools that some grant could allow this principal. Not a decision: for lists and quick refusals."""
-        return frozenset(ref for who, ref in self._permits if who == principal)
+        return frozenset(ref for ref, tool in self._tools.items() if self._permits(principal, tool))
 
     def decide(self, principal: Principal, ref: str, context: PolicyContext) -> PolicyAnswer:
         """Whether policy allows ``principal`` to call ``ref`` now. Never raises."""
-        return self._answer(principal, ref, context, self._permits.get((principal, ref), {}))
+        return self._answer(principal, ref, context, free=False)
 
     def unforbidden(self, person: Principal, ref: str, context: PolicyContext) -> PolicyAnswer:
         """Whether nothing forbids ``ref`` to a person whom no grant names and who so needs no permit. Never raises.
@@ -176,59 +251,78 @@ class Engine:
         """
         if person.kind != "Person" or person.id in self.bounded:
             return PolicyAnswer(allowed=False)
-        return self._answer(person, ref, context, _UNBOUNDED)
+        return self._answer(person, ref, context, free=True)
 
-    def _answer(
-        self, principal: Principal, ref: str, context: PolicyContext, permits: Mapping[str, Est]
-    ) -> PolicyAnswer:
+    def _answer(self, principal: Principal, ref: str, context: PolicyContext, *, free: bool) -> PolicyAnswer:
+        """The answer for who needs a permit, or with ``free`` for who needs none."""
         tool = self._tools.get(ref)
         who = (entity_type(principal), principal.id)
         if tool is None or who not in self._entities or (SERVER, tool.facts.server) not in self._entities:
             return PolicyAnswer(allowed=False, errors=("the principal, tool or server is not known",))
         if context.args.ref != ref:
             return PolicyAnswer(allowed=False, errors=("the arguments were encoded for another tool",))
-        if not permits:
-            return PolicyAnswer(allowed=False)
         try:
-            policies = self._slice(principal, tool, permits)
+            policies = self._slice(principal, tool, free=free)
+            if policies is None:
+                return PolicyAnswer(allowed=False)
             if policies.places is None:
-                return _evaluated(policies.bench, who, tool, context, permits)
-            key = (principal, ref, *seen(policies.places, context))
+                return _evaluated(policies, who, tool, context)
+            key = (principal, ref, free, *seen(policies.places, context))
             kept = self._answers.get(key)
             if kept is not None and context.now_ms < kept[1]:
                 return kept[0]
-            answer = _evaluated(policies.bench, who, tool, context, permits)
+            answer = _evaluated(policies, who, tool, context)
         except (InvalidPolicy, OverflowError, TypeError, ValueError):
             # A time outside the calendar, a slice that doesn't load, a value that is none: the answer to all is no.
             return PolicyAnswer(allowed=False, errors=("the policies or the context could not be loaded",))
-        self._keep(key, answer, permits, context.now_ms)
+        self._keep(key, answer, policies.ends, context.now_ms)
         return answer
 
-    def _keep(self, key: Key, answer: PolicyAnswer, permits: Mapping[str, Est], now: int) -> None:
+    def _keep(self, key: Key, answer: PolicyAnswer, ends: Sequence[int], now: int) -> None:
         """Remember an answer until the first of the permits that it was given under ends."""
         if answer.errors:
             return
-        ends = [end for end in map(self._ends.get, permits) if end is not None and end > now]
         while len(self._answers) >= MAX_ANSWERS:
             self._answers.pop(next(iter(self._answers)), None)
-        self._answers[key] = (answer, min(ends, default=math.inf))
+        self._answers[key] = (answer, min((end for end in ends if end > now), default=math.inf))
 
-    def _slice(self, principal: Principal, tool: _Tool, permits: Mapping[str, Est]) -> _Slice:
-        """The policies that can matter to this principal and tool, parsed once."""
-        key = (principal, tool.facts.ref)
-        found = self._slices.get(key)
-        if found is None:
-            who = (entity_type(principal), principal.id)
-            chosen = {one.id: one.est for one in self._operators if one.id and may_apply(one.est, who, tool.facts)}
-            policies = {**chosen, **permits}
-            read = dict.fromkeys(pair for est in policies.values() for pair in named(est))
-            taking_part = dict.fromkeys([who, (SERVER, tool.facts.server), *read])
-            entities = [self._entities[pair] for pair in taking_part if pair in self._entities]
-            places = places_read([*_bodies(chosen.values()), *_bodies(permits.values(), skip=1)])
-            found = _Slice(Bench.of(policies, entities, self._schema(tool, read)), places)
-            while len(self._slices) >= MAX_SLICES:
-                self._slices.pop(next(iter(self._slices)), None)
-            self._slices[key] = found
+    def _slice(self, principal: Principal, tool: _Tool, *, free: bool = False) -> _Slice | None:
+        """The policies that can matter to this principal and tool, parsed once; None where nothing could permit."""
+        key = (principal, tool.facts.ref, free)
+        if key in self._slices:
+            return self._slices[key]
+        made = self._cut(principal, tool, free=free)
+        while len(self._slices) >= MAX_SLICES:
+            self._slices.pop(next(iter(self._slices)), None)
+        self._slices[key] = made
+        return made
+
+    def _cut(self, principal: Principal, tool: _Tool, *, free: bool) -> _Slice | None:
+        granted = {} if free else self._permits(principal, tool)
+        permits: Mapping[str, Est] = _UNBOUNDED if free else {name: est for name, (est, _) in granted.items()}
+        if not permits:
+            return None
+        who = (entity_type(principal), principal.id)
+        chosen = [self._operators[place] for place in self._scopes.of(who, tool.facts)]
+        policies = {**{one.id or "": one.est for one in chosen}, **permits}
+        read = dict.fromkeys(pair for est in policies.values() for pair in named(est))
+        taking_part = dict.fromkeys([who, (SERVER, tool.facts.server), *read])
+        entities = [self._entities[pair] for pair in taking_part if pair in self._entities]
+        places = places_read([*_bodies([one.est for one in chosen]), *_bodies(permits.values(), skip=1)])
+        bench = Bench.of(policies, entities, self._schema(tool, read))
+        return _Slice(bench, frozenset(permits), tuple(end for _, end in granted.values()), places)
+
+    def _permits(self, principal: Principal, tool: _Tool) -> dict[str, tuple[Est, int]]:
+        """The permit of each grant of ``principal`` that reaches ``tool`` and fits it, with its end."""
+        found: dict[str, tuple[Est, int]] = {}
+        for grant in self._grants.get(principal, ()):
+            if not grant.reaches(tool.facts.tool):
+                continue
+            try:
+                if self._conditions.misfit(grant, tool) is None:
+                    found[grant.id] = (permit(grant, tool.facts, self._conditions.of(grant)), grant.expires)
+            except InvalidPolicy:
+                continue  # a condition that is none reaches nothing; ``left_out`` says so
         return found
 
     def _schema(self, tool: _Tool, read: Iterable[tuple[str, str]]) -> Schema:
@@ -241,12 +335,10 @@ class Engine:
         return load_schema(whole_schema([(one.facts, one.types) for one in every.values()]))
 
 
-def _evaluated(
-    bench: Bench, who: tuple[str, str], tool: _Tool, context: PolicyContext, permits: Mapping[str, Est]
-) -> PolicyAnswer:
-    raw = bench.answer(who, (ACTION, tool.facts.ref), (SERVER, tool.facts.server), _context(context))
-    by_grant = tuple(name for name in raw.determining if name in permits)
-    others = tuple(name for name in raw.determining if name not in permits)
+def _evaluated(policies: _Slice, who: tuple[str, str], tool: _Tool, context: PolicyContext) -> PolicyAnswer:
+    raw = policies.bench.answer(who, (ACTION, tool.facts.ref), (SERVER, tool.facts.server), _context(context))
+    by_grant = tuple(name for name in raw.determining if name in policies.grants)
+    others = tuple(name for name in raw.determining if name not in policies.grants)
     return PolicyAnswer(raw.allowed and bool(by_grant), by_grant, others, raw.errors)
 
 
@@ -256,51 +348,17 @@ def _bodies(policies: Iterable[Est], skip: int = 0) -> Iterator[Est]:
         yield from (clause["body"] for clause in est["conditions"][skip:])
 
 
-def _tool(facts: ToolFacts) -> _Tool:
-    types = argument_types(facts)
-    return _Tool(facts, types, load_schema(tool_schema(facts, types)))
-
-
-def _compile_grants(
-    grants: Sequence[Grant], tools: Sequence[_Tool]
-) -> tuple[Mapping[tuple[Principal, str], Mapping[str, Est]], tuple[LeftOut, ...]]:
-    """One permit for each active grant and tool it reaches, and what had to be left out."""
-    permits: dict[tuple[Principal, str], dict[str, Est]] = {}
-    left_out: list[LeftOut] = []
-    # Many grants share a condition, and whether it fits depends on nothing else of the grant.
-    known: dict[tuple[str, str, str], str | None] = {}
+def _by_principal(grants: Iterable[Grant]) -> tuple[Mapping[Principal, tuple[Grant, ...]], tuple[LeftOut, ...]]:
+    """Active grants by whom they name, and those that name nobody, or two."""
+    found: dict[Principal, list[Grant]] = {}
+    nobodys: list[LeftOut] = []
     for grant in grants:
-        if grant.state != "active":
-            continue
-        try:
-            principal = principal_of(grant)
-            condition = None if grant.when is None else parse_condition(grant.when)
-        except InvalidPolicy as error:
-            left_out.append(LeftOut(grant.id, None, error.detail))
-            continue
-        for tool in tools:
-            if not grant.reaches(tool.facts.tool):
-                continue
-            policy = permit(grant, tool.facts, condition)
-            fault = None if condition is None else _known_misfit(known, principal, condition, policy, tool)
-            if fault is not None:
-                left_out.append(LeftOut(grant.id, tool.facts.ref, fault))
-                continue
-            permits.setdefault((principal, tool.facts.ref), {})[grant.id] = policy
-    return permits, tuple(left_out)
-
-
-def _known_misfit(
-    known: dict[tuple[str, str, str], str | None],
-    principal: Principal,
-    condition: Condition,
-    policy: Est,
-    tool: _Tool,
-) -> str | None:
-    key = (principal.kind, tool.facts.ref, condition.text)
-    if key not in known:
-        known[key] = _misfit(policy, tool)
-    return known[key]
+        if grant.state == "active":
+            try:
+                found.setdefault(principal_of(grant), []).append(grant)
+            except InvalidPolicy as error:
+                nobodys.append(LeftOut(grant.id, None, error.detail))
+    return {principal: tuple(held) for principal, held in found.items()}, tuple(nobodys)
 
 
 def _misfit(policy: Est, tool: _Tool) -> str | None:

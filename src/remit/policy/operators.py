@@ -62,7 +62,22 @@ def examine(
 ) -> Examined:
     """The same, keeping what was read. Raises ``InvalidPolicy`` if the tools give no schema."""
     document = whole_schema(tools, servers)
-    schema = load_schema(document)
+    version = _version(sources, document)
+    known = _EXAMINED.get(version)
+    if known is None:
+        _EXAMINED.clear()
+        known = _EXAMINED[version] = _examined(sources, tools, load_schema(document), version)
+    return known
+
+
+# The last examination by the hash of all that it looked at. Most changes of the registry change neither policies nor
+# tools, and holding them against each other again would take longer than everything else.
+_EXAMINED: Final[dict[str, Examined]] = {}
+
+
+def _examined(
+    sources: Sequence[PolicySource], tools: Sequence[tuple[ToolFacts, RecordOf]], schema: Schema, version: str
+) -> Examined:
     errors: list[Finding] = list(_repeated_files(sources))
     policies: list[OperatorPolicy] = []
     for source in sources:
@@ -73,7 +88,7 @@ def examine(
     errors += [_finding(one, _MASTER_KEY) for one in policies if master_key(one.est)]
     listed = frozenset(path for _, types in tools for path in _arguments(types, ("context", "args")))
     lints = [_finding(one, text) for one in policies for text in lint_policy(one.est, listed)]
-    return Examined(PolicyReport(_version(sources, document), tuple(errors), tuple(lints)), tuple(policies))
+    return Examined(PolicyReport(version, tuple(errors), tuple(lints)), tuple(policies))
 
 
 _MASTER_KEY: Final = (

@@ -12,7 +12,7 @@ differential test holds every slice against the whole set.
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from remit.policy.lints import children
@@ -21,6 +21,9 @@ from remit.policy.terms import PolicyContext, ToolFacts
 
 Place: TypeAlias = tuple[str, ...]
 Key: TypeAlias = tuple[Hashable, ...]
+
+# Stands for whatever a scope leaves open. No text and no pair is equal to it.
+_ANY: Final = None
 
 _SEEN: Final[Mapping[Place, Callable[[PolicyContext], Hashable]]] = {
     ("args",): lambda context: _digest(context.args.value),
@@ -32,6 +35,25 @@ _SEEN: Final[Mapping[Place, Callable[[PolicyContext], Hashable]]] = {
     ("approval",): lambda context: (context.approval_present, context.approval_by),
     ("provenance",): lambda _: (),
 }
+
+
+class ScopeIndex:
+    """Policies by what their scopes name, so that a question finds its own among a hundred thousand."""
+
+    def __init__(self, policies: Sequence[Mapping[str, Any]]) -> None:
+        """In the order in which the policies are given, which is kept."""
+        self._policies = policies
+        self._places: dict[tuple[Hashable, Hashable], list[int]] = {}
+        for place, policy in enumerate(policies):
+            for action in _action_keys(policy["action"]):
+                self._places.setdefault((_principal_key(policy["principal"]), action), []).append(place)
+
+    def of(self, principal: tuple[str, str], facts: ToolFacts) -> list[int]:
+        """The places of all policies whose scope can match ``principal`` (type, id) calling the tool of ``facts``."""
+        who = (principal, principal[0], _ANY)
+        what = (facts.ref, *groups(facts), _ANY)
+        found = {place for one in who for other in what for place in self._places.get((one, other), ())}
+        return [place for place in sorted(found) if may_apply(self._policies[place], principal, facts)]
 
 
 def may_apply(policy: Mapping[str, Any], principal: tuple[str, str], facts: ToolFacts) -> bool:
@@ -92,6 +114,26 @@ def _path(expression: Mapping[str, Any]) -> Place | None:
 def _digest(value: object) -> bytes:
     # Hashed, so that what a model sent is not what is kept. Cedar's JSON has no floats and no spellings.
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).digest()
+
+
+def _principal_key(scope: Mapping[str, Any]) -> Hashable:
+    match scope:
+        case {"op": "==" | "in", "entity": {"type": kind, "id": name}}:
+            return (kind, name)
+        case {"op": "is", "entity_type": kind}:
+            return str(kind)
+        case _:
+            return _ANY
+
+
+def _action_keys(scope: Mapping[str, Any]) -> Iterable[Hashable]:
+    match scope:
+        case {"op": "==" | "in", "entity": {"id": name}}:
+            return [str(name)]
+        case {"op": "in", "entities": entities}:
+            return {str(entity["id"]) for entity in entities}
+        case _:
+            return [_ANY]
 
 
 def _principal_may(scope: Mapping[str, Any], principal: tuple[str, str]) -> bool:

@@ -243,10 +243,10 @@ def _counts(grant: Grant, tool: Tool, now: int) -> bool:
 
 def _reach(authority: Authority, tool: Tool, now: int) -> Iterator[str]:
     """The names of the agents whose live grants reach the tool as it is signed now."""
-    left_out = {(one.grant, one.ref) for one in authority.engine.left_out} if authority.engine else set()
+    left_out = {one.grant for one in authority.engine.left_out_of(tool.ref)} if authority.engine else set()
     for named, agent in sorted(authority.agents.items(), key=lambda pair: pair[1].name):
         grants = [grant for grant in authority.grants.get(named, ()) if _counts(grant, tool, now)]
-        if any(not left_out & {(grant.id, tool.ref), (grant.id, None)} for grant in grants):
+        if any(grant.id not in left_out for grant in grants):
             yield agent.name
 
 
