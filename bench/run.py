@@ -33,6 +33,7 @@ ROUNDS = 3
 CALLS = 2_000
 ALONE = 150
 CALLERS = 32
+SIZES = ((10, 10, 10), (100, 100, 1_000), (1_000, 5_000, 10_000), (1_000, 5_000, 100_000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +202,24 @@ def append_rows(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def scale_rows(folder: Path) -> list[dict[str, Any]]:
+    """What a decision costs as the registry grows, each size in a process of its own."""
+    rows = []
+    for agents, tools, grants in SIZES:
+        home = folder / f"scale-{grants}"
+        home.mkdir()
+        command = [sys.executable, str(ROOT / "bench" / "scale.py"), *map(str, (agents, tools, grants)), str(home)]
+        found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+        rows.append(json.loads(found.stdout))
+    return rows
+
+
 def main() -> int:
     """Measure, print, write build/bench.json."""
     began = time()
     with tempfile.TemporaryDirectory(prefix="remit-bench-") as name:
         folder = Path(name)
-        rows = append_rows(folder)
+        rows = append_rows(folder) + scale_rows(folder)
         home = folder / "home"
         subprocess.run(
             [str(BIN / "remit"), "--home", str(home), "init", "--quiet"], check=True, stdout=subprocess.DEVNULL

@@ -14,9 +14,10 @@ What it refuses to know: sessions, budgets, liveness at this instant (steps 2, 5
 a chain is found; ``verdicts.py`` joins the answers of a chain's members.
 """
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -49,6 +50,8 @@ from remit.policy.terms import (
 MAX_SLICES: Final = 4_096
 # How many answers an engine keeps; one is a few hundred bytes.
 MAX_ANSWERS: Final = 65_536
+# Up to how many canonical bytes the encoded arguments of a call are kept.
+MAX_KEPT_ARGUMENTS: Final = 2_048
 
 # What stands for a permit where none is needed. No operator's @id and no grant's id has a slash.
 _UNBOUNDED: Final[Mapping[str, Est]] = {
@@ -167,6 +170,7 @@ class Engine:
     _conditions: _Conditions
     _slices: dict[tuple[Principal, str, bool], _Slice | None] = field(default_factory=dict)
     _answers: dict[Key, tuple[PolicyAnswer, float]] = field(default_factory=dict)
+    _encoded: dict[tuple[str, bytes], CedarRecord] = field(default_factory=dict)
 
     @classmethod
     def compile(
@@ -231,10 +235,24 @@ class Engine:
             if fault is not None and tool is not None:
                 yield LeftOut(grant.id, tool.facts.ref, fault)
 
-    def encode(self, ref: str, arguments: Mapping[str, Json]) -> CedarRecord:
-        """The arguments of a call to ``ref``. Raises ``Unencodable``; an unknown tool gives what no question takes."""
+    def encode(self, ref: str, arguments: Mapping[str, Json], written: bytes | None = None) -> CedarRecord:
+        """The arguments of a call to ``ref``. Raises ``Unencodable``; an unknown tool gives what no question takes.
+
+        ``written`` are their canonical bytes, if they are at hand: then small ones are encoded once for equal calls.
+        """
         tool = self._tools.get(ref)
-        return CedarRecord("", {}) if tool is None else encode_with(ref, tool.types, arguments)
+        if tool is None:
+            return CedarRecord("", {})
+        if written is None or len(written) > MAX_KEPT_ARGUMENTS:
+            return encode_with(ref, tool.types, arguments)
+        key = hashlib.sha256(written).digest()
+        found = self._encoded.get((ref, key))
+        if found is None:
+            while len(self._encoded) >= MAX_SLICES:
+                self._encoded.pop(next(iter(self._encoded)), None)
+            found = replace(encode_with(ref, tool.types, arguments), key=key)
+            self._encoded[ref, key] = found
+        return found
 
     def granted(self, principal: Principal) -> frozenset[str]:
         """The tools that some grant could allow this principal. Not a decision: for lists and quick refusals."""

@@ -66,7 +66,7 @@ def _document(actions: Mapping[str, Json]) -> Mapping[str, Json]:
         "Person": {"shape": _closed({"roles": _STRINGS})},
         "Server": {"shape": _closed({"name": _STRING})},
     }
-    return {NAMESPACE: {"entityTypes": entities, "actions": actions}}
+    return {NAMESPACE: {"commonTypes": _COMMON, "entityTypes": entities, "actions": actions}}
 
 
 def _action(member_of: Iterable[str], types: RecordOf) -> Mapping[str, Json]:
@@ -77,23 +77,7 @@ def _action(member_of: Iterable[str], types: RecordOf) -> Mapping[str, Json]:
 
 
 def _context(types: RecordOf) -> Json:
-    session = {
-        "integrity": _STRING,
-        "confidentiality": _STRINGS,
-        "intents": _STRINGS,
-        "calls": {"type": "Long"},
-    }
-    return _closed(
-        {
-            "args": _type(types),
-            # Each argument's origin will be an optional member here; a policy can't name one before that.
-            "provenance": _closed({}),
-            "session": _closed(session),
-            "chain": _STRINGS,
-            "approval": _closed({"present": {"type": "Boolean"}, "by": {"type": "String", "required": False}}),
-            "now": {"type": "Extension", "name": "datetime"},
-        }
-    )
+    return _closed({"args": _type(types), **_ALWAYS})
 
 
 def _closed(attributes: Mapping[str, Json]) -> Mapping[str, Json]:
@@ -119,3 +103,25 @@ def _type(kind: CedarType) -> Mapping[str, Json]:
             return {"type": "Long"}
         case "decimal":
             return {"type": "Extension", "name": "decimal"}
+
+
+# What the context of every call has beside its arguments. By name, since there is a context for each of many tools.
+_COMMON: Final[Mapping[str, Json]] = {
+    "Session": _closed(
+        {
+            "integrity": _STRING,
+            "confidentiality": _STRINGS,
+            "intents": _STRINGS,
+            "calls": {"type": "Long"},
+        }
+    ),
+    "Approval": _closed({"present": {"type": "Boolean"}, "by": {"type": "String", "required": False}}),
+}
+_ALWAYS: Final[Mapping[str, Json]] = {
+    # Each argument's origin will be an optional member here; a policy can't name one before that.
+    "provenance": _closed({}),
+    "session": {"type": "Session"},
+    "chain": _STRINGS,
+    "approval": {"type": "Approval"},
+    "now": {"type": "Extension", "name": "datetime"},
+}

@@ -26,7 +26,7 @@ Key: TypeAlias = tuple[Hashable, ...]
 _ANY: Final = None
 
 _SEEN: Final[Mapping[Place, Callable[[PolicyContext], Hashable]]] = {
-    ("args",): lambda context: _digest(context.args.value),
+    ("args",): lambda context: context.args.key or _digest(context.args.value),
     ("session", "integrity"): lambda context: context.integrity,
     ("session", "confidentiality"): lambda context: context.confidentiality,
     ("session", "intents"): lambda context: context.intents,

@@ -112,10 +112,14 @@ class PolicyReport:
 
 @dataclass(frozen=True, slots=True)
 class CedarRecord:
-    """The arguments of one call to ``ref``, encoded. Made by ``encoding`` only, so that raw JSON can't be passed."""
+    """The arguments of one call to ``ref``, encoded. Made by ``encoding`` only, so that raw JSON can't be passed.
+
+    ``key`` is a hash of what they were encoded from, if whoever asked had one: equal keys are equal values.
+    """
 
     ref: str
     value: Mapping[str, CedarJson]
+    key: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,7 +60,9 @@ def policy_verdict(
     if approved_by is not None:
         held = _ask(engine, chain, free, ref, replace(context, approval_present=True, approval_by=approved_by))
         return PolicyAllows(held) if _all_allow(held) else PolicyDenies(held)
-    before = _ask(engine, chain, free, ref, replace(context, approval_present=False, approval_by=None))
+    plain = not context.approval_present and context.approval_by is None
+    unapproved = context if plain else replace(context, approval_present=False, approval_by=None)
+    before = _ask(engine, chain, free, ref, unapproved)
     if _all_allow(before):
         return PolicyAllows(before)
     if any(answer.errors for answer in before.values()):
@@ -73,7 +75,8 @@ def _ask(
     engine: Engine, chain: Sequence[Principal], free: Sequence[Principal], ref: str, context: PolicyContext
 ) -> Answers:
     answers = {person: engine.unforbidden(person, ref, context) for person in free}
-    return answers | {principal: engine.decide(principal, ref, context) for principal in chain}
+    answers.update((principal, engine.decide(principal, ref, context)) for principal in chain)
+    return answers
 
 
 def _all_allow(answers: Answers) -> bool:

@@ -24,7 +24,7 @@ from remit.core.tools import Definition, Tool, ToolReview, definition_id
 from remit.guards.json_in import parse
 from remit.guards.shape import ArgumentShape
 from remit.policy.engine import Engine
-from remit.policy.terms import PolicySource, ToolFacts
+from remit.policy.terms import PolicySource, Principal, ToolFacts
 
 # Pairs of member and tool whose grants one authority remembers.
 _MOST_REACHING: Final = 100_000
@@ -60,6 +60,7 @@ class Authority:
     fault: str
     policy_version: str
     _versions: dict[tuple[str, ...], str] = field(default_factory=dict)
+    _parties: dict[tuple[str, ...], tuple[tuple[Principal, ...], tuple[Principal, ...]]] = field(default_factory=dict)
     _reaching: dict[tuple[str, str], tuple[Grant, ...]] = field(default_factory=dict)
 
     def grants_reaching(self, member: str, tool: Tool, now: int) -> tuple[Grant, ...]:
@@ -79,6 +80,19 @@ class Authority:
         """
         members = dict.fromkeys(chain)  # an agent that works under itself is bounded, and debited, once
         return tuple(member for member in members if member not in self.people or member in self.grants)
+
+    def parties(self, chain: tuple[str, ...]) -> tuple[tuple[Principal, ...], tuple[Principal, ...]]:
+        """Who of a chain needs a permit, and who needs none, as policy knows them."""
+        found = self._parties.get(chain)
+        if found is None:
+            bounded = self.bounded(chain)
+            needing = tuple(self._principal(member) for member in bounded)
+            free = tuple(self._principal(member) for member in chain if member not in bounded)
+            found = self._parties[chain] = (needing, free)
+        return found
+
+    def _principal(self, member: str) -> Principal:
+        return Principal("Agent" if member in self.agents else "Person", member)
 
     def reached(self, chain: Sequence[str], known: ReviewedTool, now: int) -> bool:
         """Whether every bounded member of the chain holds a grant for the tool; an empty chain reaches nothing."""

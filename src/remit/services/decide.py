@@ -37,7 +37,7 @@ from remit.core.sessions import STORM, Session
 from remit.core.times import MINUTE, SECOND, to_text
 from remit.core.tools import COUNTED_EFFECTS
 from remit.policy.encoding import Unencodable
-from remit.policy.terms import PolicyContext, Principal
+from remit.policy.terms import PolicyContext
 from remit.policy.verdicts import Answers, PolicyDenies, PolicyNeedsApproval, policy_verdict
 from remit.services import approve, budgets, recorded
 from remit.services.authority import ReviewedTool
@@ -228,7 +228,7 @@ def _policy(facts: Facts, known: ReviewedTool, approver: str | None) -> _Permitt
     if engine is None:
         raise _No(Reason("policy.error", facts.authority.fault))
     try:
-        arguments = engine.encode(known.tool.ref, facts.call.arguments)
+        arguments = engine.encode(known.tool.ref, facts.call.arguments, facts.arguments)
     except Unencodable as error:
         raise _No(Reason("arguments.encoding", error.why, argument=error.pointer)) from error
     context = PolicyContext(
@@ -240,9 +240,7 @@ def _policy(facts: Facts, known: ReviewedTool, approver: str | None) -> _Permitt
         chain=facts.session.chain,
         now_ms=facts.now,
     )
-    bounded = facts.authority.bounded(facts.session.chain)
-    chain = [_principal(facts, member) for member in bounded]
-    free = [_principal(facts, member) for member in facts.session.chain if member not in bounded]
+    chain, free = facts.authority.parties(facts.session.chain)
     verdict = policy_verdict(engine, chain, known.tool.ref, context, free=free, approved_by=approver)
     if isinstance(verdict, PolicyDenies):
         raise _No(_denial(verdict.answers))
@@ -259,10 +257,6 @@ def _policy(facts: Facts, known: ReviewedTool, approver: str | None) -> _Permitt
     if not rows or not all(rows):
         raise _No(Reason("policy.denied"))
     return _Permitted(rows, needs_approval=asks)
-
-
-def _principal(facts: Facts, member: str) -> Principal:
-    return Principal("Agent" if member in facts.authority.agents else "Person", member)
 
 
 def _denial(answers: Answers) -> Reason:

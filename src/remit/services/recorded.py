@@ -216,7 +216,17 @@ def _names(value: Json) -> bool:
 
 def overflowing(arguments: Mapping[str, Json]) -> bool:
     """Whether a call carries more values than are looked at for references."""
-    return any(leaf.rest for leaf in leaves(arguments, _MAX_REFERENCES, empties=True))
+    pending: list[Json] = [arguments]
+    count = 0
+    while pending:
+        value = pending.pop()
+        if value and isinstance(value, Mapping):
+            pending.extend(value.values())
+        elif value and isinstance(value, (list, tuple)):
+            pending.extend(value)
+        else:
+            count += 1
+    return count > _MAX_REFERENCES
 
 
 def idempotency_key(known: ReviewedTool, arguments: Mapping[str, Json]) -> str | None:

@@ -1,6 +1,6 @@
 """Nouns to bytes and back, as the stores keep them. The bytes are the store's own and no wire format.
 
-What every call reads and writes has no unions in it, and goes by msgspec alone: a tenth of the time, the same bytes.
+What has no unions in it goes by msgspec alone: a tenth of the time, the same bytes.
 """
 
 from collections.abc import Mapping
@@ -10,11 +10,15 @@ import msgspec
 from cattrs.preconf.msgspec import MsgspecJsonConverter, make_converter
 from cattrs.strategies import configure_tagged_union
 
+from remit.core.agents import Agent
 from remit.core.calls import Call
+from remit.core.credentials import Key
 from remit.core.errors import StoreUnavailable
 from remit.core.grants import NamedTool, ToolsByEffect
+from remit.core.people import Person
 from remit.core.servers import CallerTransport, HttpTransport, StdioTransport
 from remit.core.sessions import FlowState, Session
+from remit.core.tools import Definition, Tool, ToolReview
 
 T = TypeVar("T")
 
@@ -27,19 +31,20 @@ def _converter() -> MsgspecJsonConverter:
 
 
 _CONVERTER: Final = _converter()
-_PER_CALL: Final[Mapping[type, msgspec.json.Decoder[Any]]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (Session, FlowState, Call)
+_PLAIN: Final[Mapping[type, msgspec.json.Decoder[Any]]] = {
+    kind: msgspec.json.Decoder(kind)
+    for kind in (Session, FlowState, Call, Agent, Definition, Key, Person, Tool, ToolReview)
 }
 
 
 def dumps(noun: object) -> bytes:
     """The bytes of a noun."""
-    return msgspec.json.encode(noun) if type(noun) in _PER_CALL else _CONVERTER.dumps(noun)
+    return msgspec.json.encode(noun) if type(noun) in _PLAIN else _CONVERTER.dumps(noun)
 
 
 def loads(data: bytes, kind: type[T]) -> T:
     """The noun that ``dumps`` wrote. Raises ``StoreUnavailable`` for bytes that it did not write."""
-    decoder = _PER_CALL.get(kind)
+    decoder = _PLAIN.get(kind)
     try:
         if decoder is not None:
             found: T = decoder.decode(data)
