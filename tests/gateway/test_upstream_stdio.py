@@ -5,12 +5,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -354,3 +356,14 @@ def test_a_target_that_no_system_could_start_is_refused(wrong: dict[str, object]
 
 def test_a_target_does_not_show_its_environment() -> None:
     assert "hunter2" not in repr(StdioTarget("a", env=(("KEY", "hunter2"),)))
+
+
+def test_on_the_loop_that_the_program_runs_on_a_child_that_ends_at_once_was_not_sent_anything() -> None:
+    """Uvloop raises what asyncio does not where a pipe was closed by the other end a moment ago."""
+
+    async def many() -> None:
+        for _ in range(40):
+            with pytest.raises(NotSent):
+                await open_stdio(StdioTarget("/usr/bin/env", ("true",)), Limits(), time.monotonic)
+
+    uvloop.run(many())

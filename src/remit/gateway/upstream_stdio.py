@@ -189,8 +189,8 @@ class StdioConnection(asyncio.SubprocessProtocol):
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._pending[b"%d" % number] = answered
         self._answered = 0
-        self._write(line)
         try:
+            self._write(line)
             async with asyncio.timeout(timeout):
                 return await answered
         except TimeoutError:
@@ -208,12 +208,12 @@ class StdioConnection(asyncio.SubprocessProtocol):
     def _check_writable(self) -> None:
         if not self.alive:
             raise Stale("the server's process has ended")
-        if self._stdin().get_write_buffer_size() > self._limits.reply_bytes:
+        if self._unread() > self._limits.reply_bytes:
             raise NotSent("the server's process does not read its input")
 
     def _say_cancelled(self, number: int) -> None:
         if self.alive:
-            self._write(cancelled(number))
+            self._write_aside(cancelled(number))
 
     def _start_probe(self) -> None:
         """A call timed out: find out whether the child still lives."""
@@ -288,8 +288,8 @@ class StdioConnection(asyncio.SubprocessProtocol):
         ours = answer(message)
         if ours is None or self._answered > self._limits.server_requests or not self.alive:
             return
-        if self._stdin().get_write_buffer_size() <= UNREAD_ANSWERS:
-            self._write(ours)
+        if self._unread() <= UNREAD_ANSWERS:
+            self._write_aside(ours)
 
     def _take_response(self, message: Message) -> None:
         waiting = self._pending.pop(message.raw_id() or b"", None)
@@ -307,9 +307,27 @@ class StdioConnection(asyncio.SubprocessProtocol):
             raise NotSent("the server's process was not started")
         return cast("asyncio.WriteTransport", self._transport.get_pipe_transport(STDIN))
 
+    def _unread(self) -> int:
+        """How many bytes the child has not read yet; of a pipe that was closed under us, none."""
+        try:
+            return self._stdin().get_write_buffer_size()
+        except (RuntimeError, AttributeError):
+            return 0
+
     def _write(self, message: bytes) -> None:
-        """One message, one line. JSON allows a newline only between tokens, where a blank means the same."""
-        self._stdin().write(message.translate(_NEWLINES) + b"\n")
+        """One message, one line. JSON allows a newline only between tokens, where a blank means the same.
+
+        Raises ``Stale`` when the pipe was closed under us: then nothing was written.
+        """
+        try:
+            self._stdin().write(message.translate(_NEWLINES) + b"\n")
+        except (RuntimeError, AttributeError):  # what uvloop makes of a pipe that is closed, and of one that is gone
+            raise Stale("the server's process has ended") from None
+
+    def _write_aside(self, message: bytes) -> None:
+        """The same for what nobody waits for: that the pipe is closed is met by the next call."""
+        with suppress(NotSent):
+            self._write(message)
 
     # ------------------------------------------------------------------ the end
 
