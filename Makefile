@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types architecture bench lock clean
+.PHONY: help demo test check lint types architecture bench conformance lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -38,7 +38,7 @@ lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 types: $(READY)
-	@$(BIN)/mypy src tests examples bench
+	@$(BIN)/mypy src tests examples bench conformance
 
 architecture: $(READY)
 	@$(BIN)/lint-imports
@@ -47,6 +47,9 @@ check: lint types architecture test ## lint, types, architecture, tests
 
 bench: $(READY) ## what governing a call costs, against direct and a raw pass-through, in one run
 	@$(BIN)/python bench/run.py
+
+conformance: $(READY) ## the official suite directly and through Remit; needs npm, and EVERYTHING= a checkout of its server
+	@$(BIN)/python conformance/run.py
 
 clean: ## remove what was built
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
