@@ -127,7 +127,7 @@ def permissive(http: httpx.Client, url: str, *, granted: bool) -> str:
         post(http, f"/v1/tools/{tool['tool']}/review", {**review, "effect": "read"})
     agent = {"kind": "Agent", "name": "suite", "owner": "admin@localhost", "purpose": "Is the conformance suite"}
     post(http, "/v1/agents", {**agent, "mode": "autonomous", "expires": EXPIRES})
-    every = {"server": "everything", "effects": ["read" if granted else "fetch"]}
+    every: Any = {"server": "everything", "effects": ["read"]} if granted else tools[0]["tool"]
     post(http, "/v1/grants", {"kind": "Grant", "agent": "suite", "tools": [every], "expires": EXPIRES})
     http.patch("/v1/agents/suite", json={"state": "active"}).raise_for_status()
     return str(post(http, "/v1/keys", {"agent": "suite", "for": "session", "expires": "P1D"})["secret"])

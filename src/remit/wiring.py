@@ -208,7 +208,9 @@ async def open_remit(path: Path, settings: Settings) -> AsyncIterator[Remit]:
         limits = JsonLimits(max_bytes=settings.max_body, max_depth=settings.max_depth)
         servers = Servers(deps, time.monotonic, settings.resync)
         gateway = Gateway(deps, servers, limits, settings.call_timeout)
-        api = create_app(deps, sync=servers.sync, limits=limits, signer=signer, stopped=servers.end_session)
+        api = create_app(
+            deps, sync=servers.sync, check=servers.check, limits=limits, signer=signer, stopped=servers.end_session
+        )
         try:
             yield Remit(
                 home=home,

@@ -18,7 +18,7 @@ from remit.sdk import RemitClient
 from remit.services import keys
 from remit.settings import load
 from tests.cli.program import Run, served, write
-from tests.cli.steps import decide, ok, working
+from tests.cli.steps import add_server, decide, ok, working
 
 
 def _asked(run: Run, tmp_path: Path, arguments: str = '{"id": "a"}') -> str:
@@ -159,6 +159,21 @@ def test_a_server_comes_from_a_file_too(run: Run, home: Path, tmp_path: Path) ->
     for wrong in (("x", "-f", path), ("-f", path, "--url", "http://x/"), ("-f", path, "--shared"), ()):
         assert run("server", "add", *wrong).code == 2
     assert [one["name"] for one in ok(run("server", "list", "--json"), "Page")["items"]] == ["crm"]
+
+
+@pytest.mark.usefixtures("home")
+def test_a_check_says_whether_a_server_can_be_reached_and_what_to_do_and_changes_nothing(run: Run) -> None:
+    add_server(run)
+    size = ok(run("status", "--json"))["counts"]["events"]
+    good = ok(run("server", "check", "files", "--json"), "ServerCheck")
+    assert (good["ok"], good["handshake"], good["tools"]) == (True, True, 1)
+    assert run("server", "add", "gone", "--url", "http://127.0.0.1:9/mcp").code == 0
+    bad = run("server", "check", "gone")
+    assert bad.code == 6
+    assert "no connection to the server" in bad.stdout
+    assert "next" in bad.stderr.lower()
+    assert run("server", "check", "nobody").code == 3
+    assert ok(run("status", "--json"))["counts"]["events"] == size + 1
 
 
 def test_a_server_that_can_not_be_reached_is_named(run: Run, home: Path) -> None:

@@ -215,7 +215,9 @@ async def open_house(world: World, upstream: Upstream, timeout: float = 10.0) ->
     limits = JsonLimits()
     gateway = Gateway(deps, behind, limits, timeout)
     signer = signer_from_seed("localhost:8765/main", secrets.token_bytes(32))
-    api = create_app(deps, sync=behind.sync, limits=limits, signer=signer, stopped=behind.end_session)
+    api = create_app(
+        deps, sync=behind.sync, check=behind.check, limits=limits, signer=signer, stopped=behind.end_session
+    )
     app = both_doors(gateway, api)
     async with (
         upstream.simulator.serving(),

@@ -155,6 +155,16 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "POST",
+        "/v1/servers/office/check",
+        "/v1/servers/{id}/check",
+        "administrator",
+        200,
+        _({}),
+        "ServerCheck",
+        lacks=("reviewer", 403),
+    ),
+    Row(
+        "POST",
         "/v1/servers/office/approve",
         "/v1/servers/{id}/approve",
         "administrator",

@@ -126,6 +126,7 @@ PROMISED: dict[tuple[str, str], set[str]] = {
     ("post", "/v1/agents/{id}/kill"): {"killed", "event"},
     ("post", "/v1/sessions/{id}/kill"): {"killed", "event"},
     ("post", "/v1/servers/{id}/sync"): {"tools"},
+    ("post", "/v1/servers/{id}/check"): {"ok", "took_ms"},
     ("get", "/v1/tools"): PAGE,
     ("get", "/v1/tools/{server}/{tool}/diff"): {"from", "to", "changes"},
     ("post", "/v1/tools/{server}/{tool}/review"): set(),

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 from typer import Argument, Option
 
 from remit.cli.applying import apply_all
-from remit.cli.commands import Invocation, command, group
+from remit.cli.commands import YES, Invocation, command, group
 from remit.cli.connection import as_person
 from remit.cli.files import read_documents
 from remit.cli.output import Column
@@ -22,6 +22,9 @@ from remit.core.canonical import Json
 from remit.core.errors import BadInput, InvalidDocument, Unavailable
 from remit.guards.documents import check_document
 from remit.sdk.client import Document
+
+# As every failure to reach an upstream.
+UNREACHED: Final = 6
 
 app = group("server", "The upstream MCP servers whose tools agents call.")
 
@@ -99,6 +102,17 @@ async def list_servers(job: Invocation) -> None:
     async with as_person(job) as client:
         found = await client.listing("servers")
     job.out.table(found, _COLUMNS, "No servers yet: `remit server add`.")
+
+
+@command(app, "check", example="remit server check office")
+async def check(job: Invocation, name: ServerArgument) -> int:
+    """Reach the server now, and say what to do if it can't be; exit 6 then. Nothing is changed."""
+    async with as_person(job) as client:
+        answer = await client.check_server(name)
+    job.out.document(answer)
+    if not answer["ok"] and not job.out.json:
+        job.out.note(f"Next: {answer['hint']}")
+    return YES if answer["ok"] else UNREACHED
 
 
 @command(app, "sync", example="remit server sync office")

@@ -18,7 +18,7 @@ from typing import Final
 
 from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
-from remit.core.errors import BadInput, InvalidDocument, NotFound, UpstreamUnavailable
+from remit.core.errors import BadInput, InvalidDocument, NotFound, RemitError, UpstreamUnavailable
 from remit.core.servers import CallerTransport, HttpTransport, Server, StdioTransport
 from remit.gateway import revisions
 from remit.gateway.upstream import (
@@ -112,6 +112,28 @@ class Servers:
             return await self._compare(caller, server, target, connection)
         finally:
             await self._pool.close_session(f"sync-{caller.person.id}")
+
+    async def check(self, caller: PersonCaller, named: str) -> Json:
+        """Whether a server can be reached and lists its tools, on a fresh connection, for an administrator.
+
+        Nothing is changed by it. What is wrong is an answer, with what to do about it; ``took_ms`` is in milliseconds.
+        """
+        require(caller, "administrator")
+        async with self._deps.store.view(self._deps.org) as view:
+            server = await find(view, Server, named)
+        session, begun = f"check-{caller.person.id}", self._now()
+        try:
+            target, _ = await self._target(server)
+            connection = await self._pool.get(UpstreamKey(self._deps.org, server.id, caller.person.id, session), target)
+            listed = await list_tools(connection)
+            await _identity(target, connection.server_info)
+        except RemitError as error:
+            found: dict[str, Json] = {"ok": False, "why": error.detail, "hint": error.hint}
+        else:
+            found = {"ok": True, "tools": len(listed), "handshake": not connection.stateless}
+        finally:
+            await self._pool.close_session(session)
+        return {"server": server.name, **found, "took_ms": round((self._now() - begun) * 1_000)}
 
     async def end_session(self, session: str) -> None:
         """Close what was opened for one session."""

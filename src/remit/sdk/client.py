@@ -233,6 +233,10 @@ class RemitClient:
         """List the server's tools now and say what is new, changed or gone."""
         return await self._object("POST", f"/v1/servers/{_part(server)}/sync", {})
 
+    async def check_server(self, server: str) -> Document:
+        """Whether the server can be reached now, and what to do if not. Nothing is changed."""
+        return await self._object("POST", f"/v1/servers/{_part(server)}/check", {})
+
     async def approve_server(self, server: str, fingerprint: str) -> Document:
         """Agree to what the server itself is now, if that is still ``fingerprint``."""
         return await self._object("POST", f"/v1/servers/{_part(server)}/approve", {"fingerprint": fingerprint})

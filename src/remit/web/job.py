@@ -25,6 +25,7 @@ class Doors:
     signer: Signer
     readiness: Readiness
     sync: Callable[[PersonCaller, str], Awaitable[Json]]
+    check: Callable[[PersonCaller, str], Awaitable[Json]]
     stopped: Callable[[str], Awaitable[None]]
 
 

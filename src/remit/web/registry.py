@@ -78,6 +78,11 @@ async def sync_server(job: Job) -> Answer:
     return await job.doors.sync(await job.person(), job.path["id"])
 
 
+async def check_server(job: Job) -> Answer:
+    """Whether the server can be reached now."""
+    return await job.doors.check(await job.person(), job.path["id"])
+
+
 async def approve_server(job: Job) -> Answer:
     """Agree to a server as it was last seen."""
     return await servers.approve(job.deps, await job.person(), job.path["id"], job.text("fingerprint"))
@@ -230,6 +235,7 @@ ROUTES = (
     Route("GET", "/v1/servers/{id}", "person", show_server, "one server", gives="Server"),
     Route("PATCH", "/v1/servers/{id}", "person", mover("servers"), "retire", "StateRequest", "Server"),
     Route("POST", "/v1/servers/{id}/sync", "person", sync_server, "read its tool list", "TokenRequest", "SyncAnswer"),
+    Route("POST", "/v1/servers/{id}/check", "person", check_server, "can it be reached", "TokenRequest", "ServerCheck"),
     Route(
         "POST",
         "/v1/servers/{id}/approve",

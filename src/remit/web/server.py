@@ -39,12 +39,13 @@ def create_app(
     deps: Deps,
     *,
     sync: Callable[[PersonCaller, str], Awaitable[Json]],
+    check: Callable[[PersonCaller, str], Awaitable[Json]],
     stopped: Callable[[str], Awaitable[None]],
     limits: JsonLimits,
     signer: Signer,
 ) -> ASGIApp:
-    """The application. ``sync`` reads a server's tool list; ``stopped`` hears that a session has ended."""
-    doors = Doors(signer, Readiness(deps, signer), sync, stopped)
+    """The application. ``sync`` and ``check`` reach a server; ``stopped`` hears that a session has ended."""
+    doors = Doors(signer, Readiness(deps, signer), sync, check, stopped)
     by_path: dict[str, dict[str, Route]] = {}
     for route in ROUTES:
         by_path.setdefault(route.path, {})[route.method] = route
