@@ -299,3 +299,57 @@ async def test_a_server_of_no_revision_that_we_speak_is_not_called(house: House,
     _, token = await house.started()
     assert "was not called" in text_of(await house.call("office__read_mail", who=token))
     assert house.upstream.effects == []
+
+
+# ------------------------------------------------------------------------------------------------ asking a person
+
+URLS = {**META, revisions.CAPABILITIES: {"elicitation": {"url": {}}}}
+PAY_CALL = {"name": "office__pay_invoice", "arguments": {"recipient": "DE89370400440532013000", "amount": 80}}
+
+
+@pytest.mark.claim("approval:never-by-an-agent")
+async def test_a_client_is_told_where_a_person_answers_and_its_own_word_counts_for_nothing(house: House) -> None:
+    await house.with_ask_policy()
+    first = (await stateless(house, "tools/call", {**PAY_CALL, "_meta": URLS}))["result"]
+    assert first["resultType"] == "input_required"
+    [(name, wanted)] = first["inputRequests"].items()
+    assert (name, wanted["method"], wanted["params"]["mode"]) == ("remit-approval", "elicitation/create", "url")
+    approval = first["_meta"]["remit/decision"]["approval"]["approval"]
+    page = await house.ask("GET", wanted["params"]["url"].partition("8765")[2])
+    assert page.status_code == 200
+    assert approval in page.text
+    assert "DE89" not in page.text
+    said = {"inputResponses": {name: {"action": "accept"}}, "requestState": first["requestState"], "_meta": URLS}
+    early = (await stateless(house, "tools/call", {**PAY_CALL, **said}))["result"]
+    assert (early["isError"], early["_meta"]["remit/decision"]["decision"]) == (True, "ask")
+    assert house.upstream.effects == []
+    await house.ask("POST", f"/v1/approvals/{approval}/answer", "approver", {"answer": "approve"})
+    assert text_of((await stateless(house, "tools/call", {**PAY_CALL, **said}))["result"]) == "ok"
+    assert "inputResponses" not in json.loads(params_of(house.upstream.effects[0]))
+
+
+@pytest.mark.claim("approval:bound-to-the-call")
+async def test_a_state_is_for_the_call_and_the_session_that_it_was_given_to(house: House) -> None:
+    await house.with_ask_policy()
+    first = (await stateless(house, "tools/call", {**PAY_CALL, "_meta": URLS}))["result"]
+    state = first["requestState"]
+    other: dict[str, Any] = {**PAY_CALL, "arguments": {**PAY_CALL["arguments"], "amount": 81}}  # type: ignore[dict-item]
+    for call, sent in (
+        (other, state),
+        (PAY_CALL, state[:-8] + "AAAAAAA="),
+        (PAY_CALL, 5),
+        (PAY_CALL, "\u20ac"),
+        (CALL, state),
+    ):
+        answer = await stateless(house, "tools/call", {**call, "requestState": sent, "_meta": URLS}, 400)
+        assert answer["error"]["code"] == -32602
+    assert house.upstream.effects == []
+
+
+async def test_a_client_that_knows_no_addresses_is_answered_with_a_tool_error(house: House) -> None:
+    await house.with_ask_policy()
+    knows: list[Any] = [{}, {"elicitation": {}}, {"elicitation": {"form": {}}}, {"elicitation": True}]
+    for capabilities in knows:
+        meta = {**META, revisions.CAPABILITIES: capabilities}
+        answer = (await stateless(house, "tools/call", {**PAY_CALL, "_meta": meta}))["result"]
+        assert (answer["isError"], answer["_meta"]["remit/decision"]["decision"]) == (True, "ask")

@@ -90,6 +90,7 @@ VIEWER = ("viewer", 403)
 
 ROWS: tuple[Row, ...] = (
     Row("GET", "/healthz", "/healthz", ""),
+    Row("GET", "/approvals/{approval}", "/approvals/{id}", ""),
     Row("GET", "/readyz", "/readyz", ""),
     Row("GET", "/v1/openapi.json", "/v1/openapi.json", ""),
     # sessions and calls

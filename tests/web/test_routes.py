@@ -136,6 +136,7 @@ PROMISED: dict[tuple[str, str], set[str]] = {
     ("get", "/v1/audit/proof/{i}"): set(),
     ("get", "/tile/{name}"): set(),
     ("get", "/healthz"): set(),
+    ("get", "/approvals/{id}"): set(),
     ("get", "/readyz"): set(),
 }
 QUERIES = {

@@ -16,7 +16,7 @@ from remit.core.credentials import SessionCaller
 from remit.core.decisions import Allow, Decision
 from remit.core.errors import BadInput, Conflict, RemitError, Unavailable
 from remit.core.ids import RANDOM_BYTES, digits_of, is_call_id
-from remit.gateway import meta, revisions, wire
+from remit.gateway import asking, meta, revisions, wire
 from remit.gateway.servers import Ready, Servers
 from remit.gateway.upstream import ErrorReply, NotSent, OutcomeUnknown, Result, Stale
 from remit.guards.json_in import JsonLimits, as_json, parse
@@ -47,6 +47,7 @@ class ToolCalls:
         """The response to one ``tools/call`` of ``ref``. Raises ``wire.Fault`` for a call id that can't be one."""
         if not _call_id_is_sound(request):
             raise wire.Fault(wire.INVALID_PARAMS, _CALL_ID_FORM)
+        asking.check_state(self._deps, request, caller, ref)
         answer = await self._attempt(sight, ref, request, caller, again=_CALL_ID not in request.meta)
         # Nothing was sent, so nothing was done: once more over a fresh connection, compared and decided anew.
         return answer or await self._attempt(sight, ref, request, caller, again=False) or b""
@@ -64,7 +65,7 @@ class ToolCalls:
         except Conflict as error:
             raise wire.Fault(wire.INVALID_PARAMS, error.detail) from error
         if not isinstance(decision.verdict, Allow):
-            return _not_allowed(request, decision)
+            return asking.question(self._deps, request, caller, decision) or _not_allowed(request, decision)
         if sight.authority is not self._deps.authority.newest:
             # The registry moved on since it was looked at: the server's record, too, is to be the one decided on.
             ready, trouble = await self._prepare_anew(caller, ref)

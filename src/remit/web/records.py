@@ -7,6 +7,7 @@ from remit.audit.checkpoint import open_checkpoint
 from remit.core.approvals import ApprovalState
 from remit.core.canonical import Json
 from remit.core.errors import InvalidDocument, NotFound
+from remit.core.ids import is_id
 from remit.services import approve, audit, close, reconcile
 from remit.web.job import MAX_PAGE, PAGED, Answer, Job, Lines, Octets, Route, Text, page, whole
 
@@ -36,6 +37,18 @@ async def answer_approval(job: Job) -> Answer:
     caller = await job.person()
     answered = await approve.answer(job.deps, caller, job.path["id"], dict(job.body))
     return approve.document(answered, job.deps.clock.now())
+
+
+async def where_to_answer(job: Job) -> Answer:
+    """What stands behind the address of a question: how it is answered. Nothing of the question itself."""
+    named = job.path["id"]
+    if not is_id(named, "apr"):
+        raise NotFound("there is no such question")
+    return Text(
+        f"Remit waits for a person's answer to {named}.\n\n"
+        f"Who may answer reads it with `remit approval show {named}`,\n"
+        f"and answers with `remit approval approve {named}` or `remit approval deny {named}`.\n"
+    )
 
 
 async def list_events(job: Job) -> Answer:
@@ -151,6 +164,7 @@ ROUTES = (
         "GET", "/v1/approvals", "person", list_approvals, "questions to people", gives="Page", query=("state", *PAGED)
     ),
     Route("GET", "/v1/approvals/{id}", "person", show_approval, "one question", gives="Approval"),
+    Route("GET", "/approvals/{id}", "nobody", where_to_answer, "where a question is answered"),
     Route("POST", "/v1/approvals/{id}/answer", "person", answer_approval, "yes or no", "AnswerRequest", "Approval"),
     Route("GET", "/v1/audit/events", "person", list_events, "events", gives="Page", query=EVENT_FILTERS),
     Route("GET", "/v1/audit/events/{i}", "person", show_event, "one event", gives="Event"),
