@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types architecture bench lock clean
+.PHONY: help demo test check lint types architecture bench lock soak clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -47,6 +47,9 @@ check: lint types architecture test ## lint, types, architecture, tests
 
 bench: $(READY) ## what governing a call costs, against direct and a raw pass-through, in one run
 	@$(BIN)/python bench/run.py
+
+soak: $(READY) ## mixed load on one process for SECONDS (600): no wrong answer, no growth; build/soak.json
+	@SECONDS=$(or $(SECONDS),600) $(BIN)/python bench/soak.py
 
 clean: ## remove what was built
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
