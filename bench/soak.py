@@ -1,4 +1,4 @@
-"""``make soak``: does a Remit that is used for long stay as it is? ``SECONDS`` of mixed load on one process (600 if unset).
+"""``make soak``: does a Remit that is used for long stay as it is? ``SECONDS`` of mixed load (600 if unset).
 
 32 callers at once make allowed, refused and asking calls, list tools, renew tokens, start and end sessions, send slowly
 and hang up; a stdio server behind Remit is killed now and then. Every answer is held against what it must be. Every few
