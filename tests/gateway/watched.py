@@ -110,6 +110,14 @@ def check_answer(answer: HttpAnswer) -> None:
         assert document["status"] == answer.status, answer
 
 
+def checked_in(data: bytes, *, heads: bool = False) -> list[HttpAnswer]:
+    """All answers in what a connection gave, each checked."""
+    found = answers_in(data, heads=heads)
+    for answer in found:
+        check_answer(answer)
+    return found
+
+
 def exchanged(url: str, parts: Sequence[bytes], quiet: float | None = None, *, hang_up: bool = False) -> bytes:
     """Write ``parts``, each in a packet of its own; all that came back until the other side ended the connection.
 
@@ -248,9 +256,8 @@ class Watched:
     def ask(self, path: str, body: bytes, lines: Sequence[bytes] = (), who: str = "token") -> HttpAnswer:
         """One whole request on a connection of its own, and its one answer, which is checked."""
         data = exchanged(self.url, [self.request(path, body, lines, who)])
-        found = answers_in(data)
+        found = checked_in(data)
         assert len(found) == 1, data[:500]
-        check_answer(found[0])
         return found[0]
 
     def check(self) -> None:
@@ -258,8 +265,8 @@ class Watched:
         data = exchanged(self.url, [b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"])
         assert [answer.status for answer in answers_in(data)] == [200], data
         self.do(self.witness.settled)
-        assert self.witness.faults == []
-        assert self.house.upstream.foreign == []
+        assert not self.witness.faults, self.witness.faults
+        assert not self.house.upstream.foreign, self.house.upstream.foreign
         self.house.upstream.simulator.requests.clear()
 
     def forwards(self) -> None:
@@ -294,8 +301,10 @@ def watched_house(path: Path, timeout: float = 10.0) -> Iterator[Watched]:
         house.upstream.on_call = witness.seeing(lambda request: answered(request, OK))
         watched = Watched(house, witness, signer, portal)
         yield watched
+        watched.begin()
         watched.check()
         watched.forwards()
+        watched.check()
         watched.verified()
 
 

@@ -223,9 +223,11 @@ async def open_house(world: World, upstream: Upstream, timeout: float = 10.0) ->
         httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client,
     ):
         house = House(world, behind, app, client, upstream=upstream)
-        await furnish(house)
-        yield house
-        await behind.aclose()
+        try:
+            await furnish(house)
+            yield house
+        finally:
+            await behind.aclose()
 
 
 async def furnish(house: House) -> None:
