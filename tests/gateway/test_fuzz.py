@@ -12,8 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.gateway.frames import Frame, frames
+from tests.gateway.hostile import CALL, CREDENTIAL, Plan, Wire, plans, wires
 from tests.gateway.watched import Watched, checked_in, watched_house
 
+QUIET = 0.15
+"""Seconds of silence after which a client that was cut off hangs up."""
 MORE = int(os.environ.get("REMIT_FUZZ", "1"))
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
@@ -30,6 +33,23 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """The same, for a server that does as it likes; nobody waits long for it."""
+    with watched_house(Path(tmp_path_factory.mktemp("hostile")), timeout=2.0) as opened:
+        opened.house.upstream.simulator.hangs_up = True
+        yield opened
+
+
+ASKED = (
+    ("/mcp", "token", CALL),
+    ("/mcp", "token", b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}'),
+    ("/v1/servers/office/sync", "ada", b"{}"),
+    ("/mcp", "token", CALL),
+)
+"""What is asked while a server is hostile: calls that connect, list and forward, and a look by an administrator."""
+
+
 @bounded(250)
 @given(frame=frames())
 def test_a_bent_frame_gets_a_sound_answer_and_one_intent_for_each_forward(watched: Watched, frame: Frame) -> None:
@@ -37,6 +57,29 @@ def test_a_bent_frame_gets_a_sound_answer_and_one_intent_for_each_forward(watche
     watched.ask(frame.path, frame.body, frame.lines)
     watched.check()
     assert watched.witness.arrived == watched.witness.intents
+
+
+@bounded(150)
+@given(wire=wires())
+def test_a_bent_request_gets_sound_answers_or_none(watched: Watched, wire: Wire) -> None:
+    watched.begin()
+    token = watched.house.credentials["token"].encode()
+    parts = [part.replace(CREDENTIAL, token) for part in wire.parts]
+    # What was cut off waits for more that never comes, so that its end is silence.
+    checked_in(exchanged(watched.url, parts, QUIET, hang_up=wire.hangs_up), heads=b"HEAD " in b"".join(parts))
+    watched.check()
+    assert watched.witness.arrived == watched.witness.intents
+
+
+@bounded(120)
+@given(plan=plans())
+def test_a_hostile_server_is_answered_for_and_every_call_to_it_has_an_end(hostile: Watched, plan: Plan) -> None:
+    hostile.begin()
+    hostile.serves(plan.answer)
+    for path, who, body in ASKED:
+        hostile.ask(path.replace("SESSION", hostile.house.session), body, who=who)
+    hostile.check()
+    hostile.recovers()
 
 
 # The control: what the witness and the reader are there for, they see

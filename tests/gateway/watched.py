@@ -278,6 +278,22 @@ class Watched:
         assert "isError" not in answer.document["result"], answer
         assert self.witness.arrived["office/any"] == before + 1
 
+    def serves(self, answering: Callable[[Request], bytes]) -> None:
+        """From here on the upstream answers everything so, over new connections."""
+        simulator = self.house.upstream.simulator
+        seen = self.witness.seeing(answering)
+        simulator.hello = answering
+        simulator.answer = lambda request: (
+            seen(request) if request.message.get("method") == "tools/call" else answering(request)
+        )
+        self.do(self.house.servers.end_session, self.house.session)
+
+    def recovers(self) -> None:
+        """The upstream is itself again, and is agreed to again."""
+        upstream = self.house.upstream
+        upstream.simulator.answer, upstream.simulator.hello = upstream.honest()
+        self.do(self.house.resynced)
+
     def verified(self) -> None:
         """The log, exported, holds."""
         answer = verify(self.do(self._exported), self.signer.verifier_key_text)

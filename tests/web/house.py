@@ -46,7 +46,12 @@ class Upstream:
 
     def __post_init__(self) -> None:
         """The socket, not yet listening."""
-        self.simulator = HttpSimulator(self._answer, hello=self._hello)
+        answer, hello = self.honest()
+        self.simulator = HttpSimulator(answer, hello=hello)
+
+    def honest(self) -> tuple[Answering, Answering]:
+        """How it answers requests and the handshake, unless a test has it answer otherwise."""
+        return self._answer, self._hello
 
     def _hello(self, request: Request) -> bytes:
         if self.revision in STATELESS:
