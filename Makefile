@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types architecture bench conformance lock clean
+.PHONY: help demo test check lint types architecture bench conformance lock soak clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -50,6 +50,9 @@ bench: $(READY) ## what governing a call costs, against direct and a raw pass-th
 
 conformance: $(READY) ## the official suite directly and through Remit; needs npm, and EVERYTHING= a checkout of its server
 	@$(BIN)/python conformance/run.py
+
+soak: $(READY) ## mixed load on one process for SECONDS (600): no wrong answer, no growth; build/soak.json
+	@SECONDS=$(or $(SECONDS),600) $(BIN)/python bench/soak.py
 
 clean: ## remove what was built
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -70,6 +70,8 @@ class HttpSimulator:
     answer: Handler
     hello: Handler = field(default=lambda request: http(200, result(request.message, HELLO), Mcp_Session_Id="s-1"))
     aside: Handler = field(default=lambda _: http(202))
+    hangs_up: bool = False
+    """Whether every connection ends with its first answer, whatever that answer says."""
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     port: int = 0
@@ -105,7 +107,7 @@ class HttpSimulator:
                     break
                 writer.write(said)
                 await writer.drain()
-                if b"Connection: close" in said:
+                if self.hangs_up or b"Connection: close" in said:
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
             pass

@@ -46,7 +46,12 @@ class Upstream:
 
     def __post_init__(self) -> None:
         """The socket, not yet listening."""
-        self.simulator = HttpSimulator(self._answer, hello=self._hello)
+        answer, hello = self.honest()
+        self.simulator = HttpSimulator(answer, hello=hello)
+
+    def honest(self) -> tuple[Answering, Answering]:
+        """How it answers requests and the handshake, unless a test has it answer otherwise."""
+        return self._answer, self._hello
 
     def _hello(self, request: Request) -> bytes:
         if self.revision in STATELESS:
@@ -225,9 +230,11 @@ async def open_house(world: World, upstream: Upstream, timeout: float = 10.0) ->
         httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client,
     ):
         house = House(world, behind, app, client, upstream=upstream)
-        await furnish(house)
-        yield house
-        await behind.aclose()
+        try:
+            await furnish(house)
+            yield house
+        finally:
+            await behind.aclose()
 
 
 async def furnish(house: House) -> None:
