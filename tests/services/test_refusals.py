@@ -77,6 +77,16 @@ async def test_repeats_from_memory_count_for_a_storm_too(desk: Desk) -> None:
     assert codes(await desk.open(session)) == ["session.suspended"]
 
 
+async def test_an_answer_that_was_given_is_given_again_while_the_session_rests(desk: Desk) -> None:
+    session = await desk.session()
+    first = await desk.open(session, call_id="mine")
+    for number in range(STORM):
+        await desk.open(session, "office/none", {"n": number})
+    again = await desk.open(session, call_id="mine")
+    assert (allowed(again), again.event, again.replayed) == (True, first.event, True)
+    assert codes(await desk.open(session, call_id="another")) == ["session.suspended"]
+
+
 async def test_refusals_that_come_slowly_are_no_storm(desk: Desk) -> None:
     session = await desk.session(ttl="PT5H")
     for number in range(2 * STORM):

@@ -113,7 +113,8 @@ async def _decide(
     )
     if before is not None:
         recorded.check_same_call(before, facts)
-    if now < facts.flow.suspended_until:
+    # An answer that was given stays the answer, also to who asks for it again while the session rests.
+    if now < facts.flow.suspended_until and (before is None or before.state == "asked"):
         until = Reason("session.suspended", f"until {to_text(facts.flow.suspended_until)}")
         return recorded.decision(facts, Deny((until,)), facts.flow.suspended_event or 0, now)
     try:
