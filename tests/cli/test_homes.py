@@ -135,6 +135,7 @@ def test_doctor_names_what_is_broken_and_the_fix(run: Run, home: Path, broken: s
             for path in home.glob("remit.db*"):
                 path.unlink()
             write(home / "remit.db", "this is no database, and it is long enough to be looked at by SQLite " * 99)
+            (home / "remit.db").chmod(0o600)
     answer = run("doctor", "--json")
     assert answer.code == 1, answer.stderr
     check_answer("Doctor", answer.json())

@@ -363,7 +363,26 @@ def test_a_tree_with_a_hole_is_said_and_nothing_is_signed_over_it(run: Run, home
     raw.close()
     answer = run("audit", "prove", "1")
     assert answer.code == 6, answer.stderr
-    assert "Restore" in answer.stderr
+    assert "restore" in answer.stderr
+
+
+@pytest.mark.claim("log:append-only")
+@pytest.mark.parametrize("loss", ["its last events", "its head"])
+def test_a_log_that_lost_something_is_said_and_never_signed_again(run: Run, home: Path, loss: str) -> None:
+    """Whoever puts an older store in its place, or cuts the newest events off, gets no fresh head over what is left."""
+    assert run("audit", "export").code == 0
+    raw = apsw.Connection(str(home / "remit.db"))
+    if loss == "its head":
+        raw.execute("UPDATE checkpoint SET note = 'nonsense'")
+    else:
+        raw.execute("DROP TRIGGER leaf_kept")
+        raw.execute("DELETE FROM leaf WHERE idx > 1")
+        raw.execute("UPDATE org SET next_index = 2")
+    raw.close()
+    for command in (("audit", "export"), ("audit", "verify"), ("audit", "prove", "0")):
+        answer = run(*command)
+        assert answer.code == 6, (command, answer.stderr)
+    assert "restore" in run("audit", "prove", "0").stderr
 
 
 @pytest.mark.usefixtures("home")

@@ -68,8 +68,9 @@ def _modes(home: Path) -> Document:
 
 
 def _kept(home: Path) -> Iterator[Path]:
-    """What must be closed: the home itself, and every key within. A closed home closes the rest."""
+    """What must be closed: the home itself, its store, and every key within. A closed home closes the rest."""
     yield home
+    yield from home.glob("remit.db*")
     for folder in (home / "keys", home / "subjects"):
         if folder.is_dir():
             yield folder

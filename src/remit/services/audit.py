@@ -13,7 +13,7 @@ from remit.audit.checkpoint import sign_checkpoint as sign_head
 from remit.core.agents import Agent
 from remit.core.canonical import Json, b64, canonical
 from remit.core.credentials import PersonCaller
-from remit.core.errors import Forbidden, InvalidDocument, NotFound, StoreUnavailable
+from remit.core.errors import BadInput, Forbidden, InvalidDocument, LogUnavailable, NotFound
 from remit.core.events import EventDraft, Kind
 from remit.core.people import Person
 from remit.core.ports import LogEntry, Private, Unit
@@ -25,18 +25,24 @@ from remit.services.deps import Deps, require
 # Leaves hashed in one unit of work: a long one would hold up every decision.
 STEP: Final = 4_096
 MAX_PAGE: Final = 1_000
+_LOST: Final = "Keep what is there as evidence, and restore remit.db from your copy of the home."
 _MOST_ERASURES: Final = 1 << 31
 # What we committed to ourselves was checked on its way in; a result may be larger than a request.
 _OWN: Final = JsonLimits(max_bytes=1 << 30, max_depth=128)
 
 
 async def sign_checkpoint(deps: Deps, signer: Signer) -> str:
-    """The newest signed tree head, after hashing and signing what was added since the last one."""
+    """The newest signed tree head, after hashing and signing what was added since the last one.
+
+    Raises ``LogUnavailable`` for a log that lost events: a head over what is left would pass for the whole.
+    """
     while True:
         async with deps.store.unit(deps.org) as unit:
             note = await unit.tree.checkpoint()
             covered = _size(note, signer)
             size = await unit.log.size()
+            if size < max(covered, 1):
+                raise LogUnavailable(f"the log has {size} events, its signed head covers {covered}", hint=_LOST)
             if note is not None and covered == size:
                 return note
             until = min(size, covered + STEP)
@@ -208,14 +214,19 @@ async def _reading(unit: Unit, use: Callable[[tree.ReadHash], object]) -> tree.R
     for level, index in wanted:
         found = await unit.tree.hashes(level, index, index + 1)
         if not found:
-            raise StoreUnavailable("a hash of the log's tree is missing", hint="Restore the store from your copy.")
+            raise LogUnavailable("a hash of the log's tree is missing", hint=_LOST)
         wanted[level, index] = found[0]
     return lambda level, index: wanted[level, index]
 
 
 def _size(note: str | None, signer: Signer) -> int:
     """How many leaves a head of our own covers; a head that is not ours, or was changed, is never built upon."""
-    return open_checkpoint(note, [signer.verifier]).size if note is not None else 0
+    if note is None:
+        return 0
+    try:
+        return open_checkpoint(note, [signer.verifier]).size
+    except BadInput as error:
+        raise LogUnavailable("the stored head of the log is not one that this home signed", hint=_LOST) from error
 
 
 async def _export_line(deps: Deps, view: Unit, entry: LogEntry, *, private: bool) -> bytes:
