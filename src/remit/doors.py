@@ -22,13 +22,16 @@ _REPEATING: Final = "mcp-param-"
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """Request headers by lower-case name. Raises ``Malformed`` when one that decides something is given twice."""
+    """Request headers by lower-case name. Raises ``Malformed`` when one that decides something is given twice.
+
+    White space around a value is no part of it (RFC 9110 section 5.5), and not every HTTP parser takes it off.
+    """
     found: dict[str, str] = {}
     for raw_name, value in scope["headers"]:
         name = raw_name.decode("latin-1").lower()
         if name in found and (name in _SINGLE or name.startswith(_REPEATING)):
             raise Malformed(f"the header {name} is given twice", hint="Send it once.")
-        found[name] = value.decode("latin-1")
+        found[name] = value.decode("latin-1").strip(" \t")
     return found
 
 

@@ -1,8 +1,10 @@
 """Clients of every revision at one door: what each must say, what it is answered, and what must agree."""
 
+import asyncio
 import json
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,6 +72,7 @@ async def test_the_envelope_ends_at_this_door(house: House) -> None:
         ({"mcp_name": "=?base64?b2ZmaWNlX19yZWFkX21haWw?="}, -32020),
         ({"mcp_protocol_version": "2025-11-25"}, -32020),
         ({"mcp_protocol_version": None}, -32020),
+        ({"mcp_name": "=?base64?IG9mZmljZV9fcmVhZF9tYWls?="}, -32020),
         ({"mcp_name": "=?base64?b2ZmaWNlX19yZWFkX21haWw=?="}, None),
     ],
 )
@@ -82,6 +85,33 @@ async def test_a_header_that_says_another_thing_than_the_body_stops_the_request(
     assert answer.get("error", {}).get("code") == code
     assert len(house.upstream.effects) == (0 if code else 1)
     assert code is None or await house.state() == before
+
+
+@pytest.mark.claim("gateway:headers-agree")
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (b" \t office__read_mail \t", 200),
+        (b"office__read_ mail", 400),
+        (b"\xa0office__read_mail", 400),
+        (b"\x0coffice__read_mail", 400),
+    ],
+)
+async def test_white_space_around_a_header_is_no_part_of_what_it_says(house: House, said: bytes, status: int) -> None:
+    """Spaces and tabs, and nothing else (RFC 9110 section 5.5). On a real connection: HTTP clients take them off."""
+    body = json.dumps({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"_meta": META, **CALL}}).encode()
+    head = (
+        f"POST /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+        f"Authorization: Bearer {house.credentials['token']}\r\nContent-Type: application/json\r\n"
+        "MCP-Protocol-Version:2026-07-28\t\r\nMcp-Method:   tools/call   \r\nMcp-Name:"
+    ).encode()
+    url = httpx.URL(house.url)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(head + said + b"\r\n\r\n" + body)
+    answer = await reader.read()
+    writer.close()
+    assert int(answer.split(b" ", 2)[1]) == status, answer
+    assert len(house.upstream.effects) == (status == 200)
 
 
 @pytest.mark.claim("gateway:headers-agree")
