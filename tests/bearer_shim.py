@@ -2,62 +2,77 @@
 
     python tests/bearer_shim.py URL < TOKEN
 
-It prints where it listens on its first line. Bodies pass as they come, in both directions.
+It prints where it listens on its first line. Bytes pass as they come, in both directions and as soon as they come, so
+that what is judged through it is not its own reading of HTTP. It carries one request a connection, and says so.
 """
 
 import asyncio
 import json
 import sys
+from contextlib import suppress
 from typing import Final
+from urllib.parse import urlsplit
 
-import aiohttp
-from aiohttp import web
-
-# Of one connection, and not of the message (RFC 9110 section 7.6.1).
-_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade"})
+_HEAD_LIMIT: Final = 65_536
+_CHUNK: Final = 65_536
 
 
-def application(url: str, token: str) -> web.Application:
-    """Everything under ``/`` goes to ``url``, with ``token`` as a bearer credential."""
-    sessions: list[aiohttp.ClientSession] = []
+class Shim:
+    """Every request goes to the path of ``url``, with ``token`` as a bearer credential."""
 
-    async def forward(request: web.Request) -> web.StreamResponse:
-        headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _HOP]
-        headers.append(("Authorization", f"Bearer {token}"))
-        body = await request.read()
-        async with sessions[0].request(
-            request.method, url, headers=headers, data=body, allow_redirects=False
-        ) as answer:
-            kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in _HOP]
-            response = web.StreamResponse(status=answer.status, headers=kept)
-            await response.prepare(request)
-            async for chunk in answer.content.iter_any():
-                await response.write(chunk)
-            await response.write_eof()
-            return response
+    def __init__(self, url: str, token: str) -> None:
+        """Nothing is connected yet."""
+        parts = urlsplit(url)
+        self._host, self._port, self._path = parts.hostname or "", parts.port or 80, parts.path
+        self._added = f"Authorization: Bearer {token}\r\nConnection: close\r\n".encode()
 
-    async def start(_: web.Application) -> None:
-        sessions.append(aiohttp.ClientSession(auto_decompress=False, trust_env=False))
+    async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request and its answer."""
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            behind, ahead = await asyncio.open_connection(self._host, self._port)
+            try:
+                ahead.write(self.head(head))
+                await self._both_ways(reader, writer, behind, ahead)
+            finally:
+                ahead.close()
+        writer.close()
 
-    async def stop(_: web.Application) -> None:
-        await sessions[0].close()
+    def head(self, head: bytes) -> bytes:
+        """A request's head with the credential in it, for the path behind; every other header as it came."""
+        line, _, rest = head.partition(b"\r\n")
+        method, version = line.split(b" ", 1)[0], line.rsplit(b" ", 1)[-1]
+        kept = [one for one in rest.split(b"\r\n") if not one.lower().startswith(b"connection:")]
+        return b" ".join((method, self._path.encode(), version)) + b"\r\n" + self._added + b"\r\n".join(kept)
 
-    app = web.Application(client_max_size=16 * 1024 * 1024)
-    app.on_startup.append(start)
-    app.on_cleanup.append(stop)
-    app.router.add_route("*", "/{tail:.*}", forward)
-    return app
+    async def _both_ways(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        behind: asyncio.StreamReader,
+        ahead: asyncio.StreamWriter,
+    ) -> None:
+        """Until the answer is whole, or either side is gone."""
+        directions = {asyncio.create_task(pump(reader, ahead)), asyncio.create_task(pump(behind, writer))}
+        done, left = await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+        for one in left:
+            one.cancel()
+        await asyncio.gather(*done, *left, return_exceptions=True)
+
+
+async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    """Every byte, until there are no more."""
+    while chunk := await source.read(_CHUNK):
+        target.write(chunk)
+        await target.drain()
 
 
 async def main(url: str, token: str) -> None:
     """Serve on a free port of 127.0.0.1 until ended."""
-    runner = web.AppRunner(application(url, token))
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
+    server = await asyncio.start_server(Shim(url, token).connection, "127.0.0.1", 0, limit=_HEAD_LIMIT)
+    port = server.sockets[0].getsockname()[1]
     print(json.dumps({"url": f"http://localhost:{port}/mcp"}), flush=True)
-    await asyncio.Event().wait()
+    await server.serve_forever()
 
 
 if __name__ == "__main__":
