@@ -1,0 +1,1 @@
+"""Remit held against programs that others wrote: the official suite, and what is installed to run it."""
