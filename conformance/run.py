@@ -119,7 +119,7 @@ def told(revision: str, direct: Verdict, through: Verdict) -> Iterator[dict[str,
 
 
 def stopped(direct: Verdict, through: Verdict) -> tuple[int, int]:
-    """Of the tool scenarios that pass directly and that a refusal fails: how many do not pass, and how many there are."""
+    """Of the tool scenarios that pass directly and that a refusal fails: how many fail, and how many there are."""
     names = [name for name in direct.scenarios.keys() - CONTENT_WITH_A_NO if name.startswith("tools-call-")]
     names = [name for name in names if passes(direct.scenarios[name])]
     return sum(not passes(through.scenarios.get(name, {})) for name in names), len(names)
