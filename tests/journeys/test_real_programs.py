@@ -226,4 +226,5 @@ async def test_the_inspector_lists_and_calls_with_a_token_and_without_one_is_tur
     assert code == 0, said
     assert "Europe/Paris" in said
     code, said = await inspector(tmp_path, *there, "--method", "tools/list")
-    assert code != 0, said
+    assert code != 0
+    assert "auth_required" in said, said
