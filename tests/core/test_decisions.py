@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.core.decisions import REASONS, Allow, Ask, Decision, Deny, Reason, Verdict
+from remit.core.decisions import PLAN, REASONS, Allow, Ask, Decision, Deny, Reason, Verdict
 from remit.core.errors import InvalidDocument
 from remit.guards.documents import check_answer, schema
 
@@ -47,6 +48,11 @@ def decision(verdict: Verdict, *, event: int | None = 7) -> Decision:
     )
 
 
+# Only where they say something.
+OPTIONAL = ["replayed", "request_access"]
+LINK = {"url": "http://localhost:8765/access-requests/acr_1", "command": "remit access show acr_1"}
+
+
 @given(verdicts)
 def test_every_decision_has_the_document_form_of_the_interface(verdict: Verdict) -> None:
     document = decision(verdict).document()
@@ -60,7 +66,7 @@ def test_every_decision_has_the_document_form_of_the_interface(verdict: Verdict)
 
 def test_the_schema_of_decisions_has_the_members_of_the_interface_and_no_others() -> None:
     whole = schema("Decision")
-    assert list(whole["properties"]) == MEMBERS
+    assert list(whole["properties"]) == MEMBERS + OPTIONAL
     assert sorted(whole["required"]) == sorted(MEMBERS)
     assert whole["additionalProperties"] is False
 
@@ -114,6 +120,31 @@ def test_the_sentence_for_the_agent_is_that_of_the_interface() -> None:
         "Do not retry; ask the agent's owner. [policy.denied, event 7]"
     )
     assert "has not yet allowed" in decision(Ask("apr_1", (Reason("approval.needed"),))).sentence()
+
+
+def test_what_a_person_could_have_otherwise_next_time_says_where_they_look() -> None:
+    denied = replace(decision(Deny((Reason("policy.denied"),))), request_access=LINK)
+    assert denied.sentence().endswith(
+        "Do not retry; ask the agent's owner. "
+        "Access can be requested at http://localhost:8765/access-requests/acr_1. [policy.denied, event 7]"
+    )
+    check_answer("Decision", denied.document())
+    assert denied.document()["request_access"] == LINK
+
+
+def test_an_allow_that_is_given_again_says_so_and_nothing_else_does() -> None:
+    again = replace(decision(Allow(7)), replayed=True)
+    check_answer("Decision", again.document())
+    assert again.document()["replayed"] is True
+    for other in (decision(Allow(7)), replace(decision(Deny((Reason("tool.unknown"),))), replayed=True)):
+        assert "replayed" not in other.document()
+
+
+def test_what_nobody_could_have_otherwise_is_not_to_be_asked_for() -> None:
+    askable = {code for code in REASONS if Reason(code).askable}
+    wanted = {"tool.unknown", "tool.changed", "server.quarantined", "policy.denied", "budget.exceeded"}
+    assert askable == wanted
+    assert not Reason("budget.exceeded", rule=PLAN).askable
 
 
 def test_without_a_log_the_answer_is_still_a_decision_and_names_no_event() -> None:

@@ -9,7 +9,7 @@ from remit.core.agents import Agent
 from remit.core.labels import UNTRUSTED
 from remit.core.ports import Store, Unit
 from remit.core.sessions import FlowState
-from tests.storage.nouns import agent, approval, call, event, examples, held, ident, session
+from tests.storage.nouns import access_request, agent, approval, call, event, examples, held, ident, session
 
 OTHER = "other"
 
@@ -68,6 +68,7 @@ _WRITES = {
     "counters.settle",
     "approvals.add",
     "approvals.move",
+    "access.put",
     "log.append",
     "tree.add_hashes",
     "tree.add_checkpoint",
@@ -93,6 +94,11 @@ _NOTHING: dict[str, Any] = {
     "approvals.about": (),
     "approvals.list": (),
     "approvals.pending_of": (),
+    "access.get": None,
+    "access.open_for": None,
+    "access.count_open": 0,
+    "access.list": (),
+    "access.lapsed": (),
     "log.size": 0,
     "log.read": (),
     "log.find": (),
@@ -126,6 +132,11 @@ def _reads() -> dict[str, Callable[[Unit], Awaitable[Any]]]:
         "approvals.about": lambda unit: unit.approvals.about(ses, "office/pay", "sha256:2"),
         "approvals.list": lambda unit: unit.approvals.list(None, 10, None),
         "approvals.pending_of": lambda unit: unit.approvals.pending_of(ses),
+        "access.get": lambda unit: unit.access.get(ident("acr", 1)),
+        "access.open_for": lambda unit: unit.access.open_for(ident("agt", 1), "office/pay", "policy.denied", "r"),
+        "access.count_open": lambda unit: unit.access.count_open(ident("agt", 1)),
+        "access.list": lambda unit: unit.access.list(None, 10, None),
+        "access.lapsed": lambda unit: unit.access.lapsed(1 << 60, 10),
         "log.size": lambda unit: unit.log.size(),
         "log.read": lambda unit: unit.log.read(0, 100),
         "log.find": lambda unit: unit.log.find(after=-1, limit=10, kinds=(), session=None, agent=None),
@@ -150,6 +161,7 @@ async def fill(store: Store, org: str) -> None:
         await unit.calls.touch(ident("ses", 1), 7, ("17",))
         await unit.counters.reserve(held(5))
         await unit.approvals.add(approval(org=org))
+        await unit.access.put(access_request(org=org))
         await unit.log.append(event(private={"/to": "DE89"}))
         await unit.tree.add_hashes(0, 0, [bytes(32)])
         await unit.tree.add_checkpoint(1, "note")

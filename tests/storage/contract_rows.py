@@ -25,6 +25,7 @@ from tests.storage.nouns import (
     PERSON,
     Work,
     agent,
+    access_request,
     approval,
     call,
     done,
@@ -402,6 +403,36 @@ class RowsContract:
             assert not await unit.approvals.move(approval(1, "used"), "approved")
             assert not await unit.approvals.move(approval(2, "approved"), "pending")
             assert await unit.approvals.move(approval(1, "approved"), "pending")
+
+    # Access requests.
+
+    async def test_access_requests_are_found_while_they_are_open_by_what_was_refused(self, store: Store) -> None:
+        ones = [
+            access_request(1),
+            access_request(2, tool="", rule="", expires=20),
+            access_request(3, "closed"),
+            access_request(4, agent=ident("agt", 2)),
+        ]
+        async with store.unit("main") as unit:
+            for one in ones:
+                await unit.access.put(one)
+            await unit.access.put(access_request(1, count=5))
+        ones[0] = access_request(1, count=5)
+        async with store.view("main") as view:
+            assert await view.access.get(ones[2].id) == ones[2]
+            assert await view.access.open_for(ident("agt", 1), "office/pay", "policy.denied", "r") == ones[0]
+            assert await view.access.open_for(ident("agt", 1), "office/pay", "policy.denied", "") is None
+            assert await view.access.count_open(ident("agt", 1)) == 2
+            assert await view.access.list("open", 10, None) == (ones[0], ones[1], ones[3])
+            assert await view.access.list(None, 2, ones[0].id) == (ones[1], ones[2])
+            assert await view.access.lapsed(9, 10) == (ones[0], ones[3])
+
+    async def test_two_open_requests_about_the_same_can_t_be_stored(self, store: Store) -> None:
+        async with store.unit("main") as unit:
+            await unit.access.put(access_request(1))
+        with pytest.raises(Unavailable):
+            await done(store, lambda unit: unit.access.put(access_request(2)))
+        await done(store, lambda unit: unit.access.put(access_request(2, "closed")))
 
     # Secrets and the use of keys.
 

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, TypeAlias, Union, get_args, get_origin, 
 
 from hypothesis import strategies as st
 
+from remit.core.access import AccessRequest, AccessState
 from remit.core.agents import Agent
 from remit.core.approvals import Approval, ApprovalState
 from remit.core.calls import Call, CallState, Reservation
@@ -33,7 +34,7 @@ from remit.core.tools import (
 )
 
 NOUNS: Final[tuple[Any, ...]] = (Person, Agent, Server, Definition, Tool, ToolReview, Grant, Key, PolicyRevision)
-STORED: Final[tuple[Any, ...]] = (*NOUNS, Session, FlowState, Call, Approval)
+STORED: Final[tuple[Any, ...]] = (*NOUNS, Session, FlowState, Call, Approval, AccessRequest)
 
 I64: Final = st.integers(min_value=-(2**63), max_value=2**63 - 1)
 
@@ -234,6 +235,23 @@ def approval(number: int = 1, state: ApprovalState = "pending", org: str = "main
         "asked_event": 2,
     }
     return Approval(org=org, id=ident("apr", number), state=state, **{**facts, **members})
+
+
+def access_request(number: int = 1, state: AccessState = "open", org: str = "main", **members: Any) -> AccessRequest:
+    """What agent 1 was refused."""
+    facts: dict[str, Any] = {
+        "agent": ident("agt", 1),
+        "people": (PERSON,),
+        "tool": "office/pay",
+        "code": "policy.denied",
+        "rule": "r",
+        "count": 1,
+        "first": 1,
+        "last": 2,
+        "expires": 9,
+        "events": (7,),
+    }
+    return AccessRequest(org=org, id=ident("acr", number), state=state, **{**facts, **members})
 
 
 def event(kind: Kind = Kind.DENIED, private: Mapping[str, Json] | None = None, **members: Any) -> EventDraft:

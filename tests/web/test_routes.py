@@ -32,6 +32,8 @@ async def told(house: House) -> Story:
     house.credentials["damaged"] = house.credentials["ada"][:-1] + "!"
     story = Story(house, {"session": house.session})
     story.told["approval"] = asked["_meta"]["remit/decision"]["approval"]["approval"]
+    unreached = await house.call("office__none")
+    story.told["asked"] = unreached["_meta"]["remit/decision"]["request_access"]["url"].rpartition("/")[2]
     story.told["offered"] = await house.world.offered("office/late")
     return story
 
@@ -137,6 +139,8 @@ PROMISED: dict[tuple[str, str], set[str]] = {
     ("get", "/tile/{name}"): set(),
     ("get", "/healthz"): set(),
     ("get", "/approvals/{id}"): set(),
+    ("get", "/access-requests/{id}"): set(),
+    ("get", "/v1/access-requests"): PAGE,
     ("get", "/readyz"): set(),
 }
 QUERIES = {

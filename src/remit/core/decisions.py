@@ -12,40 +12,58 @@ from remit.core.canonical import Json
 
 
 class ReasonForm(NamedTuple):
-    """The step that gives this reason, and its standard words."""
+    """The step that gives this reason, its standard words, and whether a person could have it otherwise next time."""
 
     step: int
     text: str
     hint: str
+    askable: bool = False
 
 
 REASONS: Final[dict[str, ReasonForm]] = {
-    "credential.revoked": ReasonForm(1, "the credential behind this session is no longer good", "Ask the owner."),
-    "session.not_live": ReasonForm(2, "this session has ended or expired", "The host can start a new one."),
+    "credential.revoked": ReasonForm(
+        1, "the credential behind this session is no longer good", "This is final; the owner can make another."
+    ),
+    "session.not_live": ReasonForm(
+        2, "this session has ended or expired", "This is final; the host can start a new one."
+    ),
     "session.suspended": ReasonForm(
-        2, "too many refused calls, so this session rests", "Stop repeating refused calls; wait, or ask the owner."
+        2, "too many refused calls, so this session rests", "Stop repeating refused calls, and wait."
     ),
     "agent.not_live": ReasonForm(2, "an agent on the chain is not active", "Ask the agent's owner."),
     "owner.not_live": ReasonForm(2, "the owner of an agent on the chain is not active", "Ask an administrator."),
     "principal.not_live": ReasonForm(2, "the person this session acts for is not active", "Ask an administrator."),
-    "tool.unknown": ReasonForm(2, "there is no such tool here", "Use a tool from tools/list; access can be requested."),
-    "tool.changed": ReasonForm(2, "its definition is not the reviewed one", "A reviewer must look at the new one."),
-    "server.quarantined": ReasonForm(2, "its server is not what was agreed to", "An administrator must look at it."),
+    "tool.unknown": ReasonForm(2, "there is no such tool here", "Do not retry; use a tool from tools/list.", True),
+    "tool.changed": ReasonForm(
+        2, "its definition is not the reviewed one", "A reviewer must look at the new one.", True
+    ),
+    "server.quarantined": ReasonForm(
+        2, "its server is not what was agreed to", "An administrator must look at it.", True
+    ),
     "plan.tool": ReasonForm(2, "this tool is not in the sealed plan", "Keep to the plan; the host may seal another."),
-    "arguments.shape": ReasonForm(3, "the arguments do not fit the reviewed schema", "Correct the arguments."),
+    "arguments.shape": ReasonForm(
+        3, "the arguments do not fit the reviewed schema", "This is final for these arguments; correct them."
+    ),
     "arguments.encoding": ReasonForm(3, "an argument has no exact meaning for policy", "Send a plainer value."),
-    "policy.denied": ReasonForm(4, "policy does not allow this call", "Do not retry; ask the agent's owner."),
+    "policy.denied": ReasonForm(4, "policy does not allow this call", "Do not retry; ask the agent's owner.", True),
     "policy.error": ReasonForm(4, "policy could not be evaluated, so the answer is no", "The operator must look."),
-    "budget.exceeded": ReasonForm(6, "this would pass a limit", "Wait, ask for less, or ask the owner."),
+    "budget.exceeded": ReasonForm(6, "this would pass a limit", "Wait, ask for less, or ask the owner.", True),
     "budget.uncountable": ReasonForm(6, "an amount can't be counted", "Send a non-negative plain amount."),
     "approval.needed": ReasonForm(7, "a person must approve this call", "Wait for the answer, then call again."),
     "approval.crowded": ReasonForm(7, "too many questions of this session wait", "Wait until some are answered."),
-    "approval.denied": ReasonForm(7, "a person said no", "Do not ask again in this session."),
+    "approval.denied": ReasonForm(7, "a person said no", "This is final: do not ask again in this session."),
     "approval.void": ReasonForm(7, "what was approved is no longer what would happen", "Ask again with a new call."),
     "approval.too_large": ReasonForm(7, "this call is too large to be shown whole", "Make it smaller."),
+    "call.spent": ReasonForm(
+        8, "the yes to this call id was for one forward within 30 s, and is past", "Call again under a new call id."
+    ),
     "log.unavailable": ReasonForm(8, "the log can't be written, so nothing is allowed", "The operator must look."),
     "internal.error": ReasonForm(8, "something went wrong in Remit", "Report the event number."),
 }
+
+
+PLAN: Final = "plan"
+"""The rule of a reason that stands on the ceilings of a sealed plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +95,11 @@ class Reason:
     def hint(self) -> str:
         """What the reader can do next."""
         return REASONS[self.code].hint
+
+    @property
+    def askable(self) -> bool:
+        """Whether a person could change what this rests on. A sealed plan only narrows: not even its host widens it."""
+        return REASONS[self.code].askable and self.rule != PLAN
 
     def document(self) -> dict[str, str | int]:
         """The JSON form of INTERFACES section 4."""
@@ -128,7 +151,8 @@ class Decision:
     """The answer to one proposed call, as every door gives it (INTERFACES section 4).
 
     ``event`` is None only when the log itself can't be written. ``replayed`` says that this answer was given before for
-    the same call id: an intent it carries must not be forwarded a second time.
+    the same call id: an intent it carries must not be forwarded a second time, and an Allow says so of itself.
+    ``request_access`` is set on a Deny that a person could have otherwise next time: where they look, by what command.
     """
 
     verdict: Verdict
@@ -144,6 +168,7 @@ class Decision:
     approval: Mapping[str, Json] | None = None
     idempotency_key: str | None = None
     replayed: bool = False
+    request_access: Mapping[str, Json] | None = None
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
@@ -167,6 +192,9 @@ class Decision:
                 word = "ask"
             case _ as unreachable:
                 assert_never(unreachable)
+        optional: dict[str, Json] = {"replayed": True} if self.replayed and word == "allow" else {}
+        if self.request_access is not None:
+            optional["request_access"] = self.request_access
         return {
             "decision": word,
             "session": self.session,
@@ -182,6 +210,7 @@ class Decision:
             "approval": self.approval,
             "idempotency_key": self.idempotency_key,
             "expires_at": self.expires_at,
+            **optional,
         }
 
     def sentence(self) -> str:
@@ -189,4 +218,5 @@ class Decision:
         first = self.reasons[0]
         refused = isinstance(self.verdict, Deny)
         words = f"Remit refused {self.tool}" if refused else f"Remit has not yet allowed {self.tool}"
-        return f"{words}: {first.text}. {first.hint} [{first.code}, event {self.event}]"
+        way = f" Access can be requested at {self.request_access['url']}." if self.request_access else ""
+        return f"{words}: {first.text}. {first.hint}{way} [{first.code}, event {self.event}]"

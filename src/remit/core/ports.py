@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
+from remit.core.access import AccessRequest, AccessState
 from remit.core.agents import Agent
 from remit.core.approvals import Approval, ApprovalState
 from remit.core.calls import Call, Reservation
@@ -153,6 +154,28 @@ class Approvals(Protocol):
         """Pending and approved-but-unused ones of a root session."""
 
 
+class AccessRequests(Protocol):
+    """What was refused and a person could change. At most one is open for an agent, a tool, a code and a rule."""
+
+    async def get(self, id: str) -> AccessRequest | None:
+        """The request, or None."""
+
+    async def open_for(self, agent: str, tool: str, code: str, rule: str) -> AccessRequest | None:
+        """The one that is stored as open, or None."""
+
+    async def count_open(self, agent: str) -> int:
+        """How many of an agent are stored as open."""
+
+    async def put(self, request: AccessRequest) -> None:
+        """Write a request, new or changed."""
+
+    async def list(self, state: AccessState | None, limit: int, after: str | None) -> tuple[AccessRequest, ...]:
+        """Requests by id, in one stored state or all."""
+
+    async def lapsed(self, now: int, limit: int) -> tuple[AccessRequest, ...]:
+        """Those that are stored as open although they expired by ``now``, earliest first."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogEntry:
     """One leaf and where it stands."""
@@ -237,6 +260,7 @@ class Unit(Protocol):
     calls: Calls
     counters: Counters
     approvals: Approvals
+    access: AccessRequests
     log: Log
     tree: Tree
     secrets: Secrets

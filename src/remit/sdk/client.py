@@ -203,6 +203,21 @@ class RemitClient:
             body["note"] = note
         return await self._object("POST", f"/v1/approvals/{_part(approval)}/answer", body)
 
+    # ---- access requests
+
+    async def access_requests(self, state: str | None = None) -> list[Document]:
+        """What agents were refused and the caller could change, oldest first."""
+        return await self._all("/v1/access-requests", {"state": state})
+
+    async def access_request(self, request: str) -> Document:
+        """One of them, with a proposed grant. Nothing is granted by it."""
+        return await self._object("GET", f"/v1/access-requests/{_part(request)}")
+
+    async def close_access_request(self, request: str, reason: str | None = None) -> Document:
+        """Say that it is dealt with. Raises ``WrongState`` when it is not open."""
+        body: dict[str, Json] = {"reason": reason} if reason else {}
+        return await self._object("POST", f"/v1/access-requests/{_part(request)}/close", body)
+
     # ---- the registry
 
     async def listing(self, noun: Noun, **filters: str | None) -> list[Document]:

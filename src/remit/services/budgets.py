@@ -11,7 +11,7 @@ from typing import Final
 from remit.core import amounts
 from remit.core.calls import Reservation
 from remit.core.canonical import Json
-from remit.core.decisions import Reason
+from remit.core.decisions import PLAN, Reason
 from remit.core.grants import Grant, Limits
 from remit.core.ports import Unit
 from remit.core.sessions import Session
@@ -117,7 +117,7 @@ async def _under_plan(
             continue
         before = sum(await unit.counters.taken(scope, name, 0))
         if before + amount > min(ceilings):
-            return Reason("budget.exceeded", _words(name, before, amount, min(ceilings), "plan"), rule="plan")
+            return Reason("budget.exceeded", _words(name, before, amount, min(ceilings), "plan"), rule=PLAN)
         held.append(Reservation("plan", scope, name, 0, amount))
     return held
 

@@ -24,7 +24,7 @@ from typing import Final
 import structlog
 
 from remit.core.approvals import Approval
-from remit.core.calls import ProposedCall, Reservation
+from remit.core.calls import Call, ProposedCall, Reservation
 from remit.core.canonical import Written, canonical, digest
 from remit.core.credentials import SessionCaller
 from remit.core.decisions import Allow, Ask, Decision, Deny, Reason
@@ -34,12 +34,12 @@ from remit.core.grants import Grant
 from remit.core.ids import is_call_id
 from remit.core.ports import Unit
 from remit.core.sessions import STORM, Session
-from remit.core.times import MINUTE, SECOND, to_text
+from remit.core.times import MINUTE, SECOND, from_text, to_text
 from remit.core.tools import COUNTED_EFFECTS
 from remit.policy.encoding import Unencodable
 from remit.policy.terms import PolicyContext
 from remit.policy.verdicts import Answers, PolicyDenies, PolicyNeedsApproval, policy_verdict
-from remit.services import approve, budgets, recorded
+from remit.services import access, approve, budgets, recorded
 from remit.services.authority import ReviewedTool
 from remit.services.deps import Deps
 from remit.services.recorded import Facts
@@ -127,18 +127,26 @@ async def _decide(
         known = _tool(facts)  # (2)
         # A yes is given again only while all that it stood on still lives.
         if before is not None and before.state != "asked":
-            return recorded.replayed(before)
+            return _same_again(facts, before)
         _shape(known, call)  # (3)
         policy = _policy(facts, known, None)  # (4), (5)
         held = await _budget(unit, facts, known, policy.grants)  # (6)
         if policy.needs_approval:  # (7)
             return await _with_person(deps, unit, facts, known, forwarder)
     except _No as no:
-        decision = await _deny(unit, facts, no.reasons)
-        if decision.event is not None:
-            deps.refusals.keep(facts, no.reasons, decision.event)
+        decision = await _deny(deps, unit, facts, no.reasons)
+        deps.refusals.keep(facts, no.reasons, decision)
         return decision
     return await _intent(unit, facts, known, held, forwarder)  # (8)
+
+
+def _same_again(facts: Facts, before: Call) -> Decision:
+    """A yes that was given, while it may be used: for one forward, and as long as it was good for."""
+    answer = recorded.replayed(before)
+    if facts.now < from_text(answer.expires_at):
+        return answer
+    spent = Reason("call.spent", f"intent {before.intent}, good until {answer.expires_at}")
+    return recorded.decision(facts, Deny((spent,)), before.intent or 0, facts.now)
 
 
 # Steps 1 and 2.
@@ -405,11 +413,13 @@ async def _intent(
     return decision
 
 
-async def _deny(unit: Unit, facts: Facts, reasons: tuple[Reason, ...]) -> Decision:
+async def _deny(deps: Deps, unit: Unit, facts: Facts, reasons: tuple[Reason, ...]) -> Decision:
     event = await unit.log.append(
         recorded.draft(facts, Kind.DENIED, tuple(dict.fromkeys(reason.code for reason in reasons)))
     )
+    asked = await access.note(deps, unit, facts, reasons, event)
     decision = recorded.decision(facts, Deny(reasons), event, facts.now)
+    decision = replace(decision, request_access=access.link(deps, asked))
     await _count_denial(unit, facts)
     # INVARIANT: an answer once given stays, above all an intent that still waits for its outcome.
     if facts.before is None or facts.before.state == "asked":
@@ -420,7 +430,8 @@ async def _deny(unit: Unit, facts: Facts, reasons: tuple[Reason, ...]) -> Decisi
 async def _refused_again(unit: Unit, facts: Facts, refusal: Refusal) -> Decision:
     """The same no to the same call, counted, and pointing at the event of the first."""
     await _count_denial(unit, facts)
-    return recorded.decision(facts, Deny(refusal.reasons), refusal.event, facts.now)
+    again = recorded.decision(facts, Deny(refusal.reasons), refusal.event, facts.now)
+    return replace(again, request_access=refusal.request_access)
 
 
 async def _count_denial(unit: Unit, facts: Facts) -> None:

@@ -1,8 +1,8 @@
 """What was cut short: found at start and while running, and brought to an end.
 
 Intents without an outcome are marked unknown and listed until a person settles them; an erasure that was recorded but
-not carried out is carried out. Approvals and sessions that ran out are written down as such. A caller that forwards by
-itself and reports nothing within 30 s counts as having been shown what is untrusted.
+not carried out is carried out. Approvals, access requests and sessions that ran out are written down as such. A caller
+that forwards by itself and reports nothing within 30 s counts as having been shown what is untrusted.
 
 A forwarding process that died can't report any more. Each process holds a lock under its instance name for as long as
 it lives, so ``alive`` can tell; a caller that forwards by itself has until its deadline.
@@ -14,6 +14,7 @@ from functools import partial
 
 from remit.core.calls import Call
 from remit.core.credentials import PersonCaller
+from remit.services.access import expire as expire_requests
 from remit.services.approve import expire
 from remit.services.audit import finish_erasures
 from remit.services.close import give_up, unseen
@@ -35,7 +36,7 @@ async def sweep(deps: Deps, alive: Callable[[str], bool]) -> tuple[Call, ...]:
     chores = [
         *(partial(_taint, deps, call) for call in silent.values()),
         *(partial(_lose, deps, call) for call in waiting if _lost(call, now, alive)),
-        *(partial(chore, deps) for chore in (finish_erasures, expire, expire_sessions)),
+        *(partial(chore, deps) for chore in (finish_erasures, expire, expire_sessions, expire_requests)),
     ]
     for chore in chores:
         try:

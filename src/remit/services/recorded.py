@@ -44,10 +44,13 @@ class Facts:
 
 
 def draft(facts: Facts, kind: Kind, codes: tuple[str, ...], about: str | None = None) -> EventDraft:
-    """The event of a decision. A tool that nobody reviewed is caller's text, so its name is only committed to."""
+    """The event of a decision. A tool that nobody reviewed is caller's text, so its name is only committed to.
+
+    That of a tool which is not there for the caller is so too, reviewed or not: both are the same work.
+    """
     known, session = facts.known, facts.session
     private: dict[str, Json | Written] = {"/arguments": facts.arguments}
-    if known is None:
+    if known is None or "tool.unknown" in codes:
         private["/tool"] = facts.call.tool
     return EventDraft(
         kind=kind,
@@ -160,6 +163,7 @@ def replayed(before: Call) -> Decision:
         expires_at=str(document["expires_at"]),
         idempotency_key=_text(document["idempotency_key"]),
         replayed=True,
+        request_access=wish if isinstance(wish := document.get("request_access"), Mapping) else None,
     )
 
 

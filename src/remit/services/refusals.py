@@ -6,11 +6,12 @@ points at the event of the first. INVARIANT: only a no is ever kept. What hangs 
 still answer is not.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from remit.core.canonical import digest
-from remit.core.decisions import Reason
+from remit.core.canonical import Json, digest
+from remit.core.decisions import Decision, Reason
 from remit.core.labels import Labels
 from remit.core.times import MINUTE
 from remit.services.authority import Authority
@@ -32,6 +33,7 @@ class Refusal:
 
     reasons: tuple[Reason, ...]
     event: int
+    request_access: Mapping[str, Json] | None
     authority: Authority
     labels: Labels
     until: int
@@ -51,13 +53,15 @@ class Refusals:
             return None
         return kept if facts.now < kept.until else None
 
-    def keep(self, facts: Facts, reasons: tuple[Reason, ...], event: int) -> None:
-        """Remember a denial, if it is of the lasting kind."""
-        if not all(reason.code in _LASTING for reason in reasons):
+    def keep(self, facts: Facts, reasons: tuple[Reason, ...], answer: Decision) -> None:
+        """Remember a recorded denial, if it is of the lasting kind."""
+        if answer.event is None or not all(reason.code in _LASTING for reason in reasons):
             return
         while len(self._kept) >= MOST:
             self._kept.pop(next(iter(self._kept)))
-        self._kept[_key(facts)] = Refusal(reasons, event, facts.authority, facts.flow.labels, facts.now + MEMORY)
+        self._kept[_key(facts)] = Refusal(
+            reasons, answer.event, answer.request_access, facts.authority, facts.flow.labels, facts.now + MEMORY
+        )
 
 
 def _key(facts: Facts) -> tuple[str, str, str]:

@@ -10,6 +10,7 @@ import msgspec
 from cattrs.preconf.msgspec import MsgspecJsonConverter, make_converter
 from cattrs.strategies import configure_tagged_union
 
+from remit.core.access import AccessRequest
 from remit.core.agents import Agent
 from remit.core.calls import Call
 from remit.core.credentials import Key
@@ -33,7 +34,7 @@ def _converter() -> MsgspecJsonConverter:
 _CONVERTER: Final = _converter()
 _PLAIN: Final[Mapping[type, msgspec.json.Decoder[Any]]] = {
     kind: msgspec.json.Decoder(kind)
-    for kind in (Session, FlowState, Call, Agent, Definition, Key, Person, Tool, ToolReview)
+    for kind in (Session, FlowState, Call, AccessRequest, Agent, Definition, Key, Person, Tool, ToolReview)
 }
 
 

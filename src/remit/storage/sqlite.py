@@ -29,6 +29,7 @@ import apsw
 
 from remit.core.errors import Conflict, InternalError, StoreUnavailable
 from remit.core.ports import (
+    AccessRequests,
     Approvals,
     Calls,
     Clock,
@@ -45,6 +46,7 @@ from remit.core.ports import (
 from remit.storage.migrate import migrate
 from remit.storage.sqlite_log import SqliteLog, SqliteTree
 from remit.storage.sqlite_rows import (
+    SqliteAccessRequests,
     SqliteApprovals,
     SqliteCalls,
     SqliteCounters,
@@ -78,6 +80,7 @@ class SqliteUnit:
         self.calls: Calls = SqliteCalls(connection, org)
         self.counters: Counters = SqliteCounters(connection, org)
         self.approvals: Approvals = SqliteApprovals(connection, org)
+        self.access: AccessRequests = SqliteAccessRequests(connection, org)
         self.log: Log = SqliteLog(connection, org, clock, sealer)
         self.tree: Tree = SqliteTree(connection, org)
         self.secrets: Secrets = SqliteSecrets(connection, org)

@@ -5,6 +5,7 @@ from typing import Any, Final, TypeVar
 
 import apsw
 
+from remit.core.access import AccessRequest, AccessState
 from remit.core.agents import Agent
 from remit.core.approvals import Approval, ApprovalState
 from remit.core.calls import Call, Reservation
@@ -296,6 +297,47 @@ class SqliteApprovals(_Rows):
     async def pending_of(self, root: str) -> tuple[Approval, ...]:
         """Unanswered or unused ones of a root session."""
         return self._many(Approval, _APPROVAL + "AND root = ? AND state IN ('pending', 'approved')", root)
+
+
+_ACCESS: Final = "SELECT body FROM access_request WHERE org = ? "
+
+
+class SqliteAccessRequests(_Rows):
+    """See ``core.ports.AccessRequests``."""
+
+    async def get(self, id: str) -> AccessRequest | None:
+        """One request."""
+        return self._one(AccessRequest, _ACCESS + "AND id = ?", id)
+
+    async def open_for(self, agent: str, tool: str, code: str, rule: str) -> AccessRequest | None:
+        """The open one of an agent, a tool and a rule."""
+        where = "AND agent = ? AND tool = ? AND code = ? AND rule = ? AND state = 'open'"
+        return self._one(AccessRequest, _ACCESS + where, agent, tool, code, rule)
+
+    async def count_open(self, agent: str) -> int:
+        """How many of an agent are open."""
+        query = "SELECT count(*) FROM access_request WHERE org = ? AND agent = ? AND state = 'open'"
+        return int(self._db.execute(query, (self._org, agent)).get)
+
+    async def put(self, request: AccessRequest) -> None:
+        """Write a request."""
+        one = request
+        self._db.execute(
+            "INSERT INTO access_request (org, id, agent, tool, code, rule, state, expires, body) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org, id) "
+            "DO UPDATE SET state = excluded.state, expires = excluded.expires, body = excluded.body",
+            (self._org, one.id, one.agent, one.tool, one.code, one.rule, one.state, one.expires, dumps(one)),
+        )
+
+    async def list(self, state: AccessState | None, limit: int, after: str | None) -> tuple[AccessRequest, ...]:
+        """Requests by id."""
+        where = "AND id > ? AND (?3 IS NULL OR state = ?3) ORDER BY id LIMIT ?4"
+        return self._many(AccessRequest, _ACCESS + where, after or "", state, limit)
+
+    async def lapsed(self, now: int, limit: int) -> tuple[AccessRequest, ...]:
+        """Those whose time is over."""
+        where = "AND state = 'open' AND expires <= ? ORDER BY expires LIMIT ?"
+        return self._many(AccessRequest, _ACCESS + where, now, limit)
 
 
 class SqliteSecrets(_Rows):

@@ -4,14 +4,16 @@ from typing import Final, get_args
 
 from remit.audit import tree
 from remit.audit.checkpoint import open_checkpoint
+from remit.core.access import AccessState
 from remit.core.approvals import ApprovalState
 from remit.core.canonical import Json
 from remit.core.errors import InvalidDocument, NotFound
 from remit.core.ids import is_id
-from remit.services import approve, audit, close, reconcile
+from remit.services import access, access_proposal, approve, audit, close, reconcile
 from remit.web.job import MAX_PAGE, PAGED, Answer, Job, Lines, Octets, Route, Text, page, whole
 
 _STATES: Final[tuple[ApprovalState, ...]] = get_args(ApprovalState)
+_REQUEST_STATES: Final[tuple[AccessState, ...]] = get_args(AccessState)
 EVENT_FILTERS: Final = ("kind", "session", "agent", *PAGED)
 _MOST: Final = 2**53
 
@@ -48,6 +50,41 @@ async def where_to_answer(job: Job) -> Answer:
         f"Remit waits for a person's answer to {named}.\n\n"
         f"Who may answer reads it with `remit approval show {named}`,\n"
         f"and answers with `remit approval approve {named}` or `remit approval deny {named}`.\n"
+    )
+
+
+async def list_requests(job: Job) -> Answer:
+    """Access requests that the caller may see."""
+    caller, wanted = await job.person(), job.query.get("state")
+    state = next((one for one in _REQUEST_STATES if one == wanted), None)
+    if wanted is not None and state is None:
+        raise InvalidDocument(f"state is one of {', '.join(_REQUEST_STATES)}", pointer="/state")
+    limit = whole(job.query, "limit", MAX_PAGE, least=1, most=MAX_PAGE)
+    seen, last = await access.listing(job.deps, caller, state, limit, job.query.get("after"))
+    return {"items": seen, "next": last}
+
+
+async def show_request(job: Job) -> Answer:
+    """One access request, with what could be changed."""
+    return await access_proposal.show(job.deps, await job.person(), job.path["id"])
+
+
+async def close_request(job: Job) -> Answer:
+    """Say that it is dealt with."""
+    reason = str(job.body.get("reason") or "")
+    return await access.close(job.deps, await job.person(), job.path["id"], reason)
+
+
+async def where_to_ask(job: Job) -> Answer:
+    """What stands behind the address of an access request: how it is looked at. Nothing of the request itself."""
+    named = job.path["id"]
+    if not is_id(named, "acr"):
+        raise NotFound("there is no such access request")
+    return Text(
+        f"Remit refused something that a person could have otherwise next time, and keeps it as {named}.\n\n"
+        f"The agent's owner, or an administrator, reads it with `remit access show {named}`:\n"
+        f"what was refused, by which rule, how often, and a grant that they may change and apply.\n"
+        f"Nothing is granted here, and asking again changes nothing.\n"
     )
 
 
@@ -166,6 +203,20 @@ ROUTES = (
     Route("GET", "/v1/approvals/{id}", "person", show_approval, "one question", gives="Approval"),
     Route("GET", "/approvals/{id}", "nobody", where_to_answer, "where a question is answered"),
     Route("POST", "/v1/approvals/{id}/answer", "person", answer_approval, "yes or no", "AnswerRequest", "Approval"),
+    Route(
+        "GET", "/v1/access-requests", "person", list_requests, "what was refused", gives="Page", query=("state", *PAGED)
+    ),
+    Route("GET", "/v1/access-requests/{id}", "person", show_request, "one access request", gives="AccessRequest"),
+    Route("GET", "/access-requests/{id}", "nobody", where_to_ask, "where an access request is looked at"),
+    Route(
+        "POST",
+        "/v1/access-requests/{id}/close",
+        "person",
+        close_request,
+        "dealt with",
+        "EndRequest",
+        "AccessRequest",
+    ),
     Route("GET", "/v1/audit/events", "person", list_events, "events", gives="Page", query=EVENT_FILTERS),
     Route("GET", "/v1/audit/events/{i}", "person", show_event, "one event", gives="Event"),
     Route("GET", "/v1/audit/checkpoint", "anyone signed in", checkpoint, "the newest signed tree head"),
