@@ -26,7 +26,7 @@ from remit.services import agents, keys, policies, servers
 from remit.web.server import create_app
 from remit.wiring import both_doors
 from tests.services.world import PAY, READ, World
-from tests.simulators import HELLO, HttpSimulator, Request, http, result
+from tests.simulators import HELLO, HttpSimulator, Request, http, result, unknown
 
 Answering = Callable[[Request], bytes | Awaitable[bytes | None] | None]
 
@@ -47,7 +47,7 @@ class Upstream:
     def __post_init__(self) -> None:
         """The socket, not yet listening."""
         answer, hello = self.honest()
-        self.simulator = HttpSimulator(answer, hello=hello)
+        self.simulator = HttpSimulator(answer, hello=hello, discover=lambda request: self.simulator.answer(request))
 
     def honest(self) -> tuple[Answering, Answering]:
         """How it answers requests and the handshake, unless a test has it answer otherwise."""
@@ -94,6 +94,8 @@ class Upstream:
                 info = {"io.modelcontextprotocol/serverInfo": HELLO["serverInfo"]}
                 found = {"supportedVersions": [self.revision], "capabilities": {"tools": {}}, "_meta": info}
                 return http(200, result(request.message, found))
+            case "server/discover":
+                return http(200, unknown(request.message))
             case _:
                 return http(202) if "id" not in request.message else answered(request, b"{}")
 

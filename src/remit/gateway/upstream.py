@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from remit.core.errors import UpstreamUnavailable
+from remit.gateway.upstream_eras import Eras
 from remit.gateway.upstream_http import HttpConnection, open_http
 from remit.gateway.upstream_stdio import StdioConnection, open_stdio
 from remit.gateway.upstream_wire import (
@@ -115,6 +116,7 @@ class Upstreams:
         self._now = now
         self._limits = limits or Limits()
         self._on_list_changed = on_list_changed
+        self._eras = Eras(now)
         self._slots: dict[UpstreamKey, _Slot] = {}
         self._replaced: list[Connection] = []
         self._closing: set[asyncio.Task[object]] = set()
@@ -196,9 +198,9 @@ class Upstreams:
         hook = self._hook(key)
         try:
             if isinstance(slot.target, StdioTarget):
-                slot.connection = await open_stdio(slot.target, self._limits, self._now, hook)
+                slot.connection = await open_stdio(slot.target, self._limits, self._now, hook, self._eras)
             else:
-                slot.connection = await open_http(slot.target, self._limits, self._now, hook)
+                slot.connection = await open_http(slot.target, self._limits, self._now, hook, self._eras)
         except NotSent as error:
             if isinstance(slot.target, StdioTarget):
                 slot.backoff = slot.backoff.after(slot.started, self._now())
@@ -208,7 +210,16 @@ class Upstreams:
             return NotSent("the connection was closed while it was being opened")
         finally:
             slot.opening = None
+        self._drop_of_other_era(slot.target, slot.connection)
         return slot.connection
+
+    def _drop_of_other_era(self, target: Target, newest: Connection) -> None:
+        """What was opened before the server changed its era says what it was, and would be compared for ever."""
+        others = [key for key, slot in self._slots.items() if slot.target == target and slot.connection is not None]
+        for key in others:
+            other = self._slots[key].connection
+            if other is not None and other.stateless is not newest.stateless:
+                self._drop(key)
 
     def _hook(self, key: UpstreamKey) -> ListChanged | None:
         told = self._on_list_changed

@@ -23,6 +23,7 @@ from typing import Final
 import aiohttp
 from multidict import CIMultiDict
 
+from remit.gateway.upstream_eras import Eras
 from remit.gateway.upstream_wire import (
     Counters,
     ErrorReply,
@@ -35,6 +36,7 @@ from remit.gateway.upstream_wire import (
     OutcomeUnknown,
     Reply,
     Stale,
+    TurnedAway,
     Usage,
     answer,
     cancelled,
@@ -45,6 +47,7 @@ from remit.gateway.upstream_wire import (
     notification,
     read_message,
     request,
+    stateless_info,
 )
 
 JSON: Final = "application/json"
@@ -175,6 +178,23 @@ class HttpConnection:
         with self._usage.call():
             return await self._ask(method, params, timeout, repeated or {})
 
+    async def discover(self, *, known: bool) -> bool:
+        """Whether the server says that it speaks our stateless revision; the connection is one of that then.
+
+        ``known`` is whether it was met so before: then its silence is no sign of an older server, and ``NotSent``.
+        """
+        self._stateless = True
+        try:
+            found = stateless_info(await self._ask("server/discover", None, self._limits.discover_seconds))
+        except TurnedAway:
+            found = None
+        except OutcomeUnknown as error:
+            if known:
+                raise NotSent(f"the server did not say what it is: {error.detail}") from None
+            found = None
+        self._stateless, self._server_info = found is not None, found or b""
+        return self._stateless
+
     async def handshake(self) -> None:
         """Agree on a revision, with a handshake or without; ``NotSent`` if the server doesn't answer as it should."""
         try:
@@ -268,7 +288,7 @@ class HttpConnection:
             if message is not None and message.raw_id() in ids and isinstance(reply := message.reply(), ErrorReply):
                 return reply
         if status in _NOT_ACTED_ON:
-            raise NotSent(f"the server refused the request with HTTP status {status}")
+            raise TurnedAway(f"the server refused the request with HTTP status {status}")
         raise OutcomeUnknown(f"the server answered with HTTP status {status}")
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
@@ -381,12 +401,16 @@ class HttpConnection:
 
 
 async def open_http(
-    target: HttpTarget, limits: Limits, now: Now, on_list_changed: ListChanged | None = None
+    target: HttpTarget, limits: Limits, now: Now, on_list_changed: ListChanged | None = None, eras: Eras | None = None
 ) -> HttpConnection:
-    """Initialize a session with the server; ``NotSent`` if that fails, and then nothing is left open."""
+    """Come to terms with the server; ``NotSent`` if that fails, and then nothing is left open."""
+    eras = eras or Eras(now)
     connection = HttpConnection(target, limits, now, on_list_changed)
     try:
-        await connection.handshake()
+        known = eras.stateless(target)
+        if known is False or not await connection.discover(known=known is True):
+            await connection.handshake()
+        eras.learn(target, stateless=connection.stateless)
     except BaseException:
         # Also on cancellation: sockets that nobody holds must not stay. A task of its own, because a cancelled scope
         # of anyio cancels every further await in this one.

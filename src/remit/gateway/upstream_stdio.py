@@ -15,11 +15,12 @@ import asyncio
 import os
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from signal import SIGKILL
 from typing import Final, cast
 
+from remit.gateway.upstream_eras import Eras
 from remit.gateway.upstream_wire import (
     Counters,
     ErrorReply,
@@ -42,6 +43,7 @@ from remit.gateway.upstream_wire import (
     notification,
     read_message,
     request,
+    stateless_info,
 )
 
 STDIN, STDOUT, STDERR = 0, 1, 2
@@ -116,6 +118,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
         self._exited = asyncio.Event()
         self._stopping: asyncio.Task[None] | None = None
         self._probing: asyncio.Task[None] | None = None
+        self._discovering: asyncio.Task[Reply] | None = None
 
     @property
     def server_info(self) -> bytes:
@@ -166,11 +169,40 @@ class StdioConnection(asyncio.SubprocessProtocol):
         with self._usage.call():
             return await self._ask(method, params, timeout)
 
+    async def discover(self) -> bool:
+        """Whether the child says that it speaks our stateless revision; the connection is one of that then.
+
+        A child that is silent may only be slow to start: its answer is heard while it is asked for a handshake, too.
+        ``Stale`` if the child ended of the question.
+        """
+        envelope, _ = in_envelope("server/discover", None)
+        asked = self._ask("server/discover", envelope, self._limits.open_seconds, probe=False)
+        self._discovering = asyncio.get_running_loop().create_task(asked)
+        await asyncio.wait({self._discovering}, timeout=self._limits.discover_seconds)
+        if not self._is_stateless() and self._dead is not None:
+            raise Stale(self._dead)
+        return self._stateless
+
+    @property
+    def discovered(self) -> Reply | None:
+        """What the child answered when it was asked what it is; None while, or if, it did not."""
+        asked = self._discovering
+        answered = asked is not None and asked.done() and not asked.cancelled() and asked.exception() is None
+        return asked.result() if asked is not None and answered else None
+
+    def _is_stateless(self) -> bool:
+        """Whether the child has said by now that it is of the stateless revision."""
+        found = stateless_info(self.discovered) if self.discovered is not None else None
+        self._stateless, self._server_info = found is not None, found or b""
+        return self._stateless
+
     async def handshake(self) -> None:
         """Agree on a revision, with a handshake or without; ``NotSent`` if the child doesn't answer as it should."""
         patience = self._limits.open_seconds
         try:
             reply = await self._ask("initialize", initialize_params(), patience, probe=False)
+            if self._is_stateless():
+                return
             if isinstance(reply, ErrorReply):
                 self._stateless = True
                 self._server_info = check_discovered(await self._ask("server/discover", None, patience, probe=False))
@@ -346,10 +378,11 @@ class StdioConnection(asyncio.SubprocessProtocol):
     async def aclose(self) -> None:
         """See ``Connection``: end of input, then SIGTERM, then SIGKILL, each with time to obey."""
         self._die("the connection was closed", by_us=True)
-        if self._probing is not None:
-            self._probing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._probing
+        for task in (self._probing, self._discovering):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError, NotSent, OutcomeUnknown):
+                    await task
         if self._stopping is not None:
             await asyncio.shield(self._stopping)
 
@@ -375,10 +408,40 @@ class StdioConnection(asyncio.SubprocessProtocol):
 
 
 async def open_stdio(
-    target: StdioTarget, limits: Limits, now: Now, on_list_changed: ListChanged | None = None
+    target: StdioTarget, limits: Limits, now: Now, on_list_changed: ListChanged | None = None, eras: Eras | None = None
 ) -> StdioConnection:
-    """Start the child and initialize it; ``NotSent`` if either fails, and then no child is left behind."""
-    connection = StdioConnection(target, limits, now, on_list_changed)
+    """Start the child and come to terms with it; ``NotSent`` if either fails, and then no child is left behind.
+
+    A child that can't bear to be asked what it is, is started once more and only asked for a handshake.
+    """
+    eras = eras or Eras(now)
+    connection: StdioConnection | None = None
+    if eras.stateless(target) is not False:
+        with suppress(Stale):
+            connection = await _started(StdioConnection(target, limits, now, on_list_changed), target, _ask_first)
+    if connection is None:
+        again = StdioConnection(target, limits, now, on_list_changed)
+        connection = await _started(again, target, StdioConnection.handshake)
+    eras.learn(target, stateless=connection.stateless)
+    return connection
+
+
+async def _ask_first(connection: StdioConnection) -> None:
+    """Ask the child what it is, and for a handshake if it is no stateless one; ``Stale`` if it answers neither."""
+    if await connection.discover():
+        return
+    try:
+        await connection.handshake()
+    except NotSent as error:
+        if connection.discovered is None:
+            raise Stale(error.detail) from None
+        raise
+
+
+async def _started(
+    connection: StdioConnection, target: StdioTarget, agree: Callable[[StdioConnection], Awaitable[None]]
+) -> StdioConnection:
+    """The connection with its child started and agreed with."""
     loop = asyncio.get_running_loop()
     try:
         await loop.subprocess_exec(
@@ -393,7 +456,7 @@ async def open_stdio(
         # Only the kind of failure: its text may hold a path or an argument that is somebody's secret.
         raise NotSent(f"the server's process did not start ({type(error).__name__})") from None
     try:
-        await connection.handshake()
+        await agree(connection)
     except BaseException:
         # Also on cancellation: a child that nobody holds must not stay. A task of its own, because a cancelled scope
         # of anyio cancels every further await in this one.

@@ -8,8 +8,8 @@ Rules
   Budgets are released by the first and never by the second, so whoever is in doubt raises the second.
 - A failure names no header, no environment value and no text of the server: both end up in front of an agent.
 
-- A server is asked for a handshake first. One that refuses is asked what it is: a server of the stateless revisions has
-  no handshake, gets the envelope with each request, and is remembered as such in what is pinned of it.
+- A server is asked first what it is: one that answers as a server of the stateless revisions gets the envelope with each
+  request, and is remembered as such in what is pinned of it. Any other is asked for a handshake (``upstream_eras.py``).
 
 Refused here: the strict, duplicate-refusing parse of a result (the caller's, who also decides what it means); which
 tool may be called; any protocol revision that ``revisions.py`` does not name.
@@ -36,6 +36,12 @@ MAX_ID_BYTES: Final = 256
 Now: TypeAlias = Callable[[], float]
 """A monotonic clock in seconds."""
 
+_CLIENTS_METHODS: Final = frozenset({"elicitation/create", "sampling/createMessage", "roots/list"})
+_ASKS_A_CLIENT: Final = (
+    b"Remit passes on no question to the client over a handshake connection; "
+    b"answer input_required under protocol revision %s instead" % NEWEST.encode()
+)
+
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _OUR_HEADERS: Final = frozenset(
@@ -59,6 +65,10 @@ class Stale(NotSent):
     """The connection to the upstream server had ended before the call could be sent."""
 
     code = "upstream_stale"
+
+
+class TurnedAway(NotSent):
+    """The upstream server answered with an HTTP status that says that it did not take the request up."""
 
 
 class OutcomeUnknown(UpstreamUnavailable):
@@ -139,6 +149,8 @@ class Limits:
     """The longest line (stdio) or response body (HTTP)."""
     open_seconds: float = 30.0
     """From nothing to initialized."""
+    discover_seconds: float = 5.0
+    """How long a server that may be of an older era has to say what it is."""
     connect_seconds: float = 10.0
     """TCP and TLS."""
     ping_seconds: float = 5.0
@@ -335,13 +347,18 @@ def cancelled(number: int) -> bytes:
 
 
 def answer(message: Message) -> bytes | None:
-    """Our answer to a server's own request: ``ping`` is answered, all else is refused; ``None`` for an odd id."""
+    """Our answer to a server's own request: ``ping`` is answered, all else is refused; ``None`` for an odd id.
+
+    What would ask the client for something is refused with the reason: over a handshake nobody knows for which call it
+    asks, so what the client answered could not be held to that call's session and decided with it.
+    """
     raw = message.raw_id()
     if raw is None or len(raw) > MAX_ID_BYTES or not (raw.startswith(b'"') or raw.lstrip(b"-").isdigit()):
         return None
     if message.method == "ping":
         return b'{"jsonrpc":"2.0","id":' + raw + b',"result":{}}'
-    refusal = b'{"code":%d,"message":"Remit answers no requests of servers"}' % METHOD_NOT_FOUND
+    words = _ASKS_A_CLIENT if message.method in _CLIENTS_METHODS else b"Remit answers no requests of servers"
+    refusal = b'{"code":%d,"message":"%s"}' % (METHOD_NOT_FOUND, words)
     return b'{"jsonrpc":"2.0","id":' + raw + b',"error":' + refusal + b"}"
 
 
@@ -369,6 +386,16 @@ def check_initialized(reply: Result) -> tuple[bytes, str]:
     if hello.protocol_version not in HANDSHAKE:
         raise NotSent(f"the server speaks none of the protocol revisions {', '.join(HANDSHAKE)}")
     return reply.raw, hello.protocol_version
+
+
+def stateless_info(reply: Reply) -> bytes | None:
+    """The raw answer to ``server/discover`` of a server that speaks our stateless revision; None from any other."""
+    if isinstance(reply, ErrorReply):
+        return None
+    try:
+        return reply.raw if NEWEST in _discovered.decode(reply.raw).supported_versions else None
+    except UNREADABLE:
+        return None
 
 
 def check_discovered(reply: Reply) -> bytes:
