@@ -47,11 +47,14 @@ class Upstream:
     def __post_init__(self) -> None:
         """The socket, not yet listening."""
         answer, hello = self.honest()
-        self.simulator = HttpSimulator(answer, hello=hello, discover=lambda request: self.simulator.answer(request))
+        self.simulator = HttpSimulator(answer, hello=hello, discover=self._discovered)
 
     def honest(self) -> tuple[Answering, Answering]:
         """How it answers requests and the handshake, unless a test has it answer otherwise."""
         return self._answer, self._hello
+
+    def _discovered(self, request: Request) -> bytes | Awaitable[bytes | None] | None:
+        return self.simulator.answer(request)
 
     def _hello(self, request: Request) -> bytes:
         if self.revision in STATELESS:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from remit.core.canonical import Json
+from remit.core.canonical import Json, Written, canonical
+from remit.core.inputs import Inputs
 
 CallState: TypeAlias = Literal["denied", "asked", "open", "done", "failed", "unknown"]
 OutcomeKind: TypeAlias = Literal["done", "failed", "unknown"]
@@ -12,11 +13,28 @@ OutcomeKind: TypeAlias = Literal["done", "failed", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class ProposedCall:
-    """One call as the caller put it: its own id for it, the tool's reference, the parsed arguments."""
+    """One call as the caller put it: its own id for it, the tool's reference, the parsed arguments.
+
+    ``inputs`` are what its server asked for in the middle of it, with the answers: arguments too.
+    """
 
     call_id: str
     tool: str
     arguments: Mapping[str, Json]
+    inputs: Inputs | None = None
+
+    def written(self) -> Written:
+        """The canonical bytes of all that is decided on. With answers an array, which no arguments are."""
+        if self.inputs is None:
+            return Written(canonical(self.arguments))
+        return Written(canonical([self.arguments, self.inputs.document()]))
+
+
+def parts_of(written: Json) -> dict[str, Json]:
+    """Such bytes, parsed, by name: ``arguments``, and ``inputs`` where there are any."""
+    if isinstance(written, list):
+        return {"arguments": written[0], "inputs": written[1]}
+    return {"arguments": written}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,14 @@ from typing import Final
 import structlog
 
 from remit.core.calls import Outcome, ProposedCall
+from remit.core.canonical import Json
 from remit.core.credentials import SessionCaller
 from remit.core.decisions import Allow, Decision
 from remit.core.errors import BadInput, Conflict, RemitError, Unavailable
 from remit.core.ids import RANDOM_BYTES, digits_of, is_call_id
-from remit.gateway import asking, meta, revisions, wire
+from remit.core.servers import Server
+from remit.gateway import asking, meta, questions, relay, revisions, wire
+from remit.gateway.forms import NotRelayed
 from remit.gateway.servers import Ready, Servers
 from remit.gateway.upstream import ErrorReply, NotSent, OutcomeUnknown, Result, Stale
 from remit.guards.json_in import JsonLimits, as_json, parse
@@ -47,25 +50,29 @@ class ToolCalls:
         """The response to one ``tools/call`` of ``ref``. Raises ``wire.Fault`` for a call id that can't be one."""
         if not _call_id_is_sound(request):
             raise wire.Fault(wire.INVALID_PARAMS, _CALL_ID_FORM)
-        asking.check_state(self._deps, request, caller, ref)
-        answer = await self._attempt(sight, ref, request, caller, again=_CALL_ID not in request.meta)
+        retry = relay.taken_up(self._deps, request, caller, ref)
+        if isinstance(retry, bytes):
+            return retry
+        again = retry.call_id is not None or _CALL_ID not in request.meta
+        answer = await self._attempt(sight, ref, request, caller, retry, again=again)
         # Nothing was sent, so nothing was done: once more over a fresh connection, compared and decided anew.
-        return answer or await self._attempt(sight, ref, request, caller, again=False) or b""
+        return answer or await self._attempt(sight, ref, request, caller, retry.once_more(), again=False) or b""
 
     async def _attempt(
-        self, sight: Sight, ref: str, request: wire.Request, caller: SessionCaller, *, again: bool
+        self, sight: Sight, ref: str, request: wire.Request, caller: SessionCaller, retry: relay.Retry, *, again: bool
     ) -> bytes | None:
         """One decision and at most one forward; None when nothing was sent over a stale connection and ``again``."""
         ready, trouble = await self._prepare(sight, ref)
         arguments = request.params.get("arguments", {})
-        call = ProposedCall(self._call_id(request), ref, arguments if isinstance(arguments, Mapping) else {})
+        own = retry.call_id or self._call_id(request)
+        call = ProposedCall(own, ref, arguments if isinstance(arguments, Mapping) else {}, retry.inputs)
         forwarder = Forwarder(self._deps.instance, int((self._timeout + _GRACE) * 1_000))
         try:
             decision = await open_call(self._deps, caller, call, forwarder)
         except Conflict as error:
             raise wire.Fault(wire.INVALID_PARAMS, error.detail) from error
         if not isinstance(decision.verdict, Allow):
-            return asking.question(self._deps, request, caller, decision) or _not_allowed(request, decision)
+            return asking.question(self._deps, request, caller, decision, retry) or _not_allowed(request, decision)
         if sight.authority is not self._deps.authority.newest:
             # The registry moved on since it was looked at: the server's record, too, is to be the one decided on.
             ready, trouble = await self._prepare_anew(caller, ref)
@@ -77,7 +84,9 @@ class ToolCalls:
             self._servers.distrust(ready)
             ready, trouble = None, Stale("this connection lists another definition of it")
         try:
-            return await self._forward(request, caller, decision, ready, trouble, again=again)
+            return await self._forward(request, caller, decision, ready, trouble, retry, again=again)
+        except wire.Fault:
+            raise
         except Exception as error:
             # The intent stands, so whatever went wrong here has an end that is written down.
             log.exception("forward.failed", session=caller.session, cause=type(error).__name__)
@@ -122,16 +131,23 @@ class ToolCalls:
         decision: Decision,
         ready: Ready | None,
         trouble: RemitError | None,
+        retry: relay.Retry,
         *,
         again: bool,
     ) -> bytes | None:
         """Step 9, then the close. None when ``again`` and an open connection turned out to be stale."""
         tool = decision.tool.partition("/")[2]
-        params = wire.call_params(tool, request.raw_arguments, meta.forwarded(request.meta))
         try:
             if ready is None:
                 raise trouble if isinstance(trouble, NotSent) else NotSent(trouble.detail if trouble else "no server")
-            repeated = self._repeated(request, decision) if ready.connection.stateless else None
+            allowed = meta.forwarded(request.meta)
+            repeated = None
+            if ready.connection.stateless:
+                repeated = self._repeated(request, decision)
+                allowed |= self._declared(request, decision)
+            elif retry.round is not None:
+                raise NotSent("the server that asked is now met in an older revision, which takes no answers")
+            params = retry.continued(wire.call_params(tool, request.raw_arguments, allowed))
             reply = await ready.connection.call("tools/call", params, self._timeout, repeated)
         except NotSent as error:
             said = f"Remit: {decision.tool} was not called: {error.detail}. {error.hint}"
@@ -152,6 +168,18 @@ class ToolCalls:
             return {}
         return revisions.mirrored(mirrors_of(known.body), arguments)
 
+    def _declared(self, request: wire.Request, decision: Decision) -> Mapping[str, Json]:
+        """What its server may ask of the client in the course of this call; nothing is the rule, and is not said."""
+        server = self._server(decision) if request.terms.capabilities else None
+        may = questions.NOTHING if server is None else relay.may_ask(request, server)
+        return {} if may == questions.NOTHING else {revisions.CAPABILITIES: may.capabilities()}
+
+    def _server(self, decision: Decision) -> Server | None:
+        """The record of the server that a decision is about, as it is now."""
+        authority = self._deps.authority.newest
+        known = authority.tools.get(decision.tool) if authority else None
+        return known.server if known else None
+
     async def _result(
         self, request: wire.Request, caller: SessionCaller, decision: Decision, ready: Ready | None, reply: Result
     ) -> bytes:
@@ -163,15 +191,34 @@ class ToolCalls:
             said = f"Remit: {decision.tool} was called, but its result is withheld: it is not strict JSON."
             return await self._closed(request, caller, decision, Outcome("done"), ready, said)
         if isinstance(result, Mapping) and result.get("resultType", "complete") != "complete":
-            # Upstream wants something of the client first, and may have acted all the same.
-            said = f"Remit: {decision.tool} asked for more input, which is not passed on, and so did not answer."
-            asked = Outcome("failed", error="more input was asked for", may_have_acted=True)
-            return await self._closed(request, caller, decision, asked, ready, said)
+            return await self._asked(request, caller, decision, ready, result)
         cleaned = meta.without_ours(result)
         failed = isinstance(result, Mapping) and result.get("isError") is True
         outcome = Outcome("failed" if failed else "done", result=cleaned)
         raw = reply.raw if cleaned is result else as_json(cleaned)
         return await self._closed(request, caller, decision, outcome, ready, None, raw)
+
+    async def _asked(
+        self,
+        request: wire.Request,
+        caller: SessionCaller,
+        decision: Decision,
+        ready: Ready | None,
+        result: Mapping[str, Json],
+    ) -> bytes:
+        """Upstream wants something of the client first, and may have acted all the same."""
+        server = self._server(decision)
+        decided = {"ref": decision.tool, "hash": decision.arguments_hash, "fingerprint": decision.fingerprint or ""}
+        try:
+            if server is None or ready is None or not ready.connection.stateless:
+                raise NotRelayed("it is met in a revision that has no such result")
+            asked = relay.outgoing(self._deps, request, caller, server, decided, result, ready.secrets)
+        except NotRelayed as no:
+            said = f"Remit: {decision.tool} asked for more input, which is not passed on, and so did not answer: {no}."
+            outcome = Outcome("failed", error="more input was asked for", may_have_acted=True)
+            return await self._closed(request, caller, decision, outcome, ready, said)
+        outcome = Outcome("failed", asked.recorded, error="more input was asked for", may_have_acted=True)
+        return await self._closed(request, caller, decision, outcome, ready, None, asked.result)
 
     async def _protocol_error(
         self, request: wire.Request, caller: SessionCaller, decision: Decision, ready: Ready | None, reply: ErrorReply
@@ -191,6 +238,13 @@ class ToolCalls:
             error=words.decode(errors="replace"),
             may_have_acted=not (isinstance(code, int) and code in wire.REFUSED_UNREAD),
         )
+        server = self._server(decision)
+        if code == relay.MISSING_CAPABILITY and server is not None and ready is not None and ready.connection.stateless:
+            why, fault = relay.lacking(request, server, error)
+            answer = await self._closed(request, caller, decision, outcome, ready, f"Remit: {why}.")
+            if fault is not None:
+                raise fault
+            return answer
         return await self._closed(request, caller, decision, outcome, ready, said)
 
     async def _closed(

@@ -146,7 +146,7 @@ class Gateway:
                 raise wire.Fault(wire.METHOD_NOT_FOUND, "this method is not served")
             return await self._served(method, door, headers, caller, request)
         except wire.Fault as fault:
-            return Answer(terms.status(fault.code), wire.error(request.raw_id, fault.code, fault.message))
+            return Answer(terms.status(fault.code), wire.error(request.raw_id, fault.code, fault.message, fault.data))
 
     async def _served(
         self,

@@ -296,7 +296,7 @@ def enveloped(method: str, params: bytes | None, version: str) -> tuple[bytes, d
     Every other byte stays. Raises what msgspec raises for params that are no object.
     """
     members = _objects.decode(params or b"{}")
-    own: dict[str, Json] = {VERSION: NEWEST, CAPABILITIES: {}, CLIENT: {"name": "remit", "version": version}}
+    own: dict[str, Json] = {VERSION: NEWEST, CLIENT: {"name": "remit", "version": version}}
     parts = [b'"_meta":' + _joined(members.get("_meta"), own)]
     parts += [canonical(name) + b":" + bytes(value) for name, value in members.items() if name != "_meta"]
     headers = {"MCP-Protocol-Version": NEWEST, "Mcp-Method": method}
@@ -307,8 +307,12 @@ def enveloped(method: str, params: bytes | None, version: str) -> tuple[bytes, d
 
 
 def _joined(meta: msgspec.Raw | None, own: Mapping[str, Json]) -> bytes:
-    """``_meta`` with our members; one that is there already under such a name is replaced."""
+    """``_meta`` with our members; one that is there already under such a name is replaced.
+
+    Whoever relays declares the capabilities (``relay.py``); no others are declared.
+    """
     members = _objects.decode(meta) if meta is not None else {}
+    members.setdefault(CAPABILITIES, msgspec.Raw(b"{}"))
     parts = [canonical(name) + b":" + canonical(value) for name, value in own.items()]
     parts += [canonical(name) + b":" + bytes(value) for name, value in members.items() if name not in own]
     return b"{" + b",".join(parts) + b"}"

@@ -8,8 +8,9 @@ Rules
   Budgets are released by the first and never by the second, so whoever is in doubt raises the second.
 - A failure names no header, no environment value and no text of the server: both end up in front of an agent.
 
-- A server is asked first what it is: one that answers as a server of the stateless revisions gets the envelope with each
-  request, and is remembered as such in what is pinned of it. Any other is asked for a handshake (``upstream_eras.py``).
+- A server is asked first what it is: one that answers as a server of the stateless revisions gets the envelope with
+  each request, and is remembered as such in what is pinned of it. Any other is asked for a handshake
+  (``upstream_eras.py``).
 
 Refused here: the strict, duplicate-refusing parse of a result (the caller's, who also decides what it means); which
 tool may be called; any protocol revision that ``revisions.py`` does not name.

@@ -79,11 +79,12 @@ class Invalid:
 class Fault(Exception):
     """A request that is answered with a JSON-RPC error of ours."""
 
-    def __init__(self, code: int, message: str) -> None:
-        """The error's code and words."""
+    def __init__(self, code: int, message: str, data: Json = None) -> None:
+        """The error's code and words, and its ``data`` if there is any."""
         super().__init__(message)
         self.code = code
         self.message = message
+        self.data = data
 
 
 def read(document: Json, body: bytes) -> Request | Notification | Invalid:

@@ -15,7 +15,8 @@ from typing import Final
 
 from remit.core.agents import Agent
 from remit.core.approvals import Approval, ApprovalState
-from remit.core.canonical import Json, canonical, digest
+from remit.core.calls import parts_of
+from remit.core.canonical import Json, digest
 from remit.core.credentials import PersonCaller
 from remit.core.decisions import Reason
 from remit.core.errors import AlreadyAnswered, Forbidden, InvalidDocument, NotFound, ScopeNotOffered, WrongState
@@ -228,7 +229,7 @@ def document(approval: Approval, now: int) -> dict[str, Json]:
         "session": approval.session,
         "tool": approval.tool,
         "fingerprint": approval.fingerprint,
-        "arguments": None if approval.arguments == _SEALED else parse(approval.arguments),
+        **({"arguments": None} if approval.arguments == _SEALED else parts_of(parse(approval.arguments))),
         "arguments_hash": approval.arguments_hash,
         "shown": "[erased]" if approval.arguments == _SEALED else reveal(approval.arguments.decode()),
         "authority_version": approval.authority_version,
@@ -242,9 +243,9 @@ def document(approval: Approval, now: int) -> dict[str, Json]:
     return out
 
 
-def too_large(arguments: Json) -> Reason | None:
+def too_large(written: bytes) -> Reason | None:
     """A call that can't be shown whole can't be approved."""
-    size = len(canonical(arguments))
+    size = len(written)
     return Reason("approval.too_large", f"{size} bytes of {MAX_SHOWN}") if size > MAX_SHOWN else None
 
 

@@ -5,9 +5,10 @@ The steps are numbered as in docs/explanation/the-life-of-a-tool-call.md; this l
 (1) The credential was authenticated at the door (``services/authenticate.py``); here the key behind it must still live.
 (2) The session is found; agent, owner, person, grant, tool, server and plan must all be live and as they were reviewed.
     Hidden, ungranted and non-existent tools get one and the same answer.
-(3) The arguments must fit the *pinned* input schema.
+(3) The arguments must fit the *pinned* input schema, and answers to the server's questions the forms that it asked for.
 (4) Policy (Cedar) must allow it for every member of the chain; no policy and any error mean no.
-(5) Flow: the labels joined so far are what policy is told of the session. Rules over values are not in this version.
+(5) Flow: the labels joined so far are what policy is told of the session. Rules over values are not in this version,
+    save one: in an untrusted session a person judges an answer to the server's question that is a sink.
 (6) Budgets: every countable must have room, and is reserved together with the intent.
 (7) If a person must decide, there is an Ask; an answer counts once, for exactly this call.
 (8) The intent is recorded, durably, before any effect. If the log can't be written, the answer is no.
@@ -36,7 +37,9 @@ from remit.core.ports import Unit
 from remit.core.sessions import STORM, Session
 from remit.core.times import MINUTE, SECOND, to_text
 from remit.core.tools import COUNTED_EFFECTS
+from remit.guards.inputs import input_faults
 from remit.policy.encoding import Unencodable
+from remit.policy.flow import input_sinks
 from remit.policy.terms import PolicyContext
 from remit.policy.verdicts import Answers, PolicyDenies, PolicyNeedsApproval, policy_verdict
 from remit.services import approve, budgets, recorded
@@ -79,7 +82,7 @@ async def open_call(
     if not is_call_id(call.call_id):
         raise InvalidDocument("call_id is 1 to 64 letters, digits, dots, hyphens and underscores", pointer="/call_id")
     canonical(call.tool)
-    arguments = Written(canonical(call.arguments))
+    arguments = call.written()
     try:
         async with deps.store.unit(deps.org) as unit:
             return await _decide(deps, unit, caller, call, arguments, forwarder)
@@ -131,7 +134,7 @@ async def _decide(
         _shape(known, call)  # (3)
         policy = _policy(facts, known, None)  # (4), (5)
         held = await _budget(unit, facts, known, policy.grants)  # (6)
-        if policy.needs_approval:  # (7)
+        if policy.needs_approval or _sinks(facts, known):  # (5), (7)
             return await _with_person(deps, unit, facts, known, forwarder)
     except _No as no:
         decision = await _deny(unit, facts, no.reasons)
@@ -205,6 +208,10 @@ def _shape(known: ReviewedTool, call: ProposedCall) -> None:
     if recorded.overflowing(call.arguments):
         raise _No(Reason("arguments.shape", "more values than are kept track of"))
     faults = known.shape.check(call.arguments)
+    if call.inputs is not None:
+        if call.inputs.fingerprint != known.review.fingerprint:
+            raise _No(Reason("tool.changed", "since its server asked"))
+        faults += input_faults(call.inputs)
     if faults:
         raise _No(*(Reason("arguments.shape", fault.text, argument=fault.pointer) for fault in faults[:5]))
 
@@ -240,6 +247,7 @@ def _policy(facts: Facts, known: ReviewedTool, approver: str | None) -> _Permitt
         calls=facts.flow.calls,
         chain=facts.session.chain,
         now_ms=facts.now,
+        inputs=None if facts.call.inputs is None else canonical(facts.call.inputs.document()).decode(),
     )
     chain, free = facts.authority.parties(facts.session.chain)
     verdict = policy_verdict(engine, chain, known.tool.ref, context, free=free, approved_by=approver)
@@ -271,6 +279,12 @@ def _denial(answers: Answers) -> Reason:
     return Reason("policy.denied", "no condition of a grant is met")
 
 
+def _sinks(facts: Facts, known: ReviewedTool) -> tuple[str, ...]:
+    """Answers to the server's questions whose values nothing vouches for."""
+    inputs = facts.call.inputs
+    return () if inputs is None else input_sinks(inputs, known.review.effect, facts.flow.labels)
+
+
 # Step 6.
 
 
@@ -291,7 +305,7 @@ async def _budget(
 
 async def _with_person(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, forwarder: Forwarder) -> Decision:
     """Use a person's yes, honour a no, or put the question."""
-    large = approve.too_large(facts.call.arguments)
+    large = approve.too_large(facts.arguments)
     if large is not None:
         raise _No(large)
     wanted = _question(deps, facts, known)
@@ -300,7 +314,8 @@ async def _with_person(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool
         case approve.Vetoed():
             raise _No(Reason("approval.denied"))
         case approve.Waiting(approval):
-            return await _ask(unit, facts, replace(approval, arguments=facts.arguments), approval.asked_event)
+            shown = replace(approval, arguments=facts.arguments)
+            return await _ask(unit, facts, known, shown, approval.asked_event)
         case approve.Unanswered():
             if await approve.crowded(unit, facts.session, facts.now):
                 raise _No(Reason("approval.crowded"))
@@ -309,7 +324,7 @@ async def _with_person(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool
             event = await unit.log.append(recorded.draft(facts, Kind.ASKED, ("approval.needed",), about=wanted.id))
             approval = replace(wanted, asked_event=event)
             await approve.put(unit, approval)
-            return await _ask(unit, facts, approval, event)
+            return await _ask(unit, facts, known, approval, event)
         case approve.Approved(approval):
             return await _use(unit, facts, known, approval, wanted, forwarder)
 
@@ -363,9 +378,11 @@ def _question(deps: Deps, facts: Facts, known: ReviewedTool) -> Approval:
     )
 
 
-async def _ask(unit: Unit, facts: Facts, approval: Approval, event: int) -> Decision:
+async def _ask(unit: Unit, facts: Facts, known: ReviewedTool, approval: Approval, event: int) -> Decision:
     reason = Reason("approval.needed", f"approval {approval.id}")
-    decision = recorded.decision(facts, Ask(approval.id, (reason,)), event, approval.expires_at)
+    unvouched = "nothing vouches for this answer to its server"
+    sinks = (Reason("approval.needed", unvouched, rule="E", argument=at) for at in _sinks(facts, known)[:5])
+    decision = recorded.decision(facts, Ask(approval.id, (reason, *sinks)), event, approval.expires_at)
     decision = replace(decision, approval=approve.document(approval, facts.now))
     await recorded.remember(unit, facts, decision, "asked", deadline=approval.expires_at, approval=approval.id)
     return decision
@@ -455,7 +472,7 @@ async def _bare_denial(unit: Unit, caller: SessionCaller, call: ProposedCall, re
             call=call.call_id,
             decision="deny",
             codes=(reason.code,),
-            private={"/tool": call.tool, "/arguments": call.arguments},
+            private={"/tool": call.tool, "/arguments": call.written()},
         )
     )
     return recorded.bare(caller, call, reason, event, now)
