@@ -143,6 +143,28 @@ CLAIMS: dict[str, Claim] = {
     "gateway:headers-agree": Claim(
         "What headers say of a request and what its body says is the same, or nothing is done.", "MP", "ATTACKS F"
     ),
+    "relay:declared-and-granted": Claim(
+        "A server asks the client for nothing that the client did not declare or the server's record does not grant.",
+        "U",
+        "ATTACKS E7",
+    ),
+    "relay:questions-strict": Claim(
+        "A server's question is rebuilt from what is known of its kind, or refused whole.", "U", "ATTACKS E7"
+    ),
+    "relay:never-in-remits-name": Claim(
+        "What a server asks is shown as its own, and never as a question of Remit's.", "U", "ATTACKS E7, G9"
+    ),
+    "relay:state-sealed": Claim(
+        "A server's state comes back to it unchanged, from the agent, session and call that it was given to, in time.",
+        "MP",
+        "ATTACKS E6",
+    ),
+    "relay:answered-once": Claim("Answers to one question of a server are passed on once.", "MP", "ATTACKS E5, E6"),
+    "relay:answers-are-arguments": Claim(
+        "An answer to a server's question is decided, recorded and shown to a person like an argument.",
+        "MP",
+        "ATTACKS E7",
+    ),
 }
 
 

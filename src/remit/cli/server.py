@@ -68,13 +68,20 @@ async def add(  # each is one option of the command line
     ] = None,
     shared: Annotated[bool, Option("--shared", help="Sessions may share a connection.")] = False,
     operator: Annotated[str | None, Option(help="Who runs it, and so sees every argument.")] = None,
+    allow_elicitation: Annotated[
+        bool, Option("--allow-elicitation", help="It may ask the client's user in the middle of a call.")
+    ] = False,
+    allow_sampling: Annotated[
+        bool, Option("--allow-sampling", help="It may ask the client's model in the middle of a call.")
+    ] = False,
     file: Annotated[
         Path | None, Option("--file", "-f", help="A file of kind Server, in place of NAME and its options.")
     ] = None,
 ) -> None:
     """Add an upstream server. Nothing is contacted until its first sync."""
     if file is not None:
-        if name or command_line or url or env or secret or operator or stdio or caller or shared:
+        beside = (name, command_line, url, env, secret, operator, stdio, caller, shared)
+        if any((*beside, allow_elicitation, allow_sampling)):
             hint = "Write it all in the file; its credentials come after, by `remit server secret`."
             raise InvalidDocument("--file stands alone", hint=hint)
         await _add_file(job, file)
@@ -84,6 +91,8 @@ async def add(  # each is one option of the command line
     document = _document(name, command_line or [], url, env or [], stdio=stdio, caller=caller, shared=shared)
     if operator is not None:
         document["operator"] = operator
+    asking = {"allow_elicitation": allow_elicitation, "allow_sampling": allow_sampling}
+    document |= {member: True for member, on in asking.items() if on}
     check_document("Server", document)
     places = [_place(item) for item in secret or []]
     values = _secrets_in([":".join(place) for place in places])

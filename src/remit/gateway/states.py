@@ -104,7 +104,7 @@ def _round(sealed: Mapping[str, Json]) -> Round:
 
 def _unsealed(deps: Deps, caller: SessionCaller, state: str) -> Mapping[str, Json] | None:
     try:
-        found = parse(deps.box.open(base64.urlsafe_b64decode(state.encode()), _place(caller)))
+        found = parse(deps.box.open(base64.b64decode(state.encode(), altchars=b"-_", validate=True), _place(caller)))
     except (binascii.Error, ValueError, BadInput, StoreUnavailable):
         return None
     return found if isinstance(found, Mapping) else None
