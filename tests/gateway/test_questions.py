@@ -23,6 +23,18 @@ from remit.policy.flow import input_sinks
 from tests.gateway.asking import ASK, FORM, SAMPLE, TO_ADA
 from tests.gateway.frames import JSON
 
+SAMPLES: tuple[dict[str, Any], ...] = (
+    {"includeContext": "allServers"},
+    {"tools": []},
+    {"toolChoice": {}},
+    {"maxTokens": 0},
+    {"maxTokens": True},
+    {"maxTokens": 10**9},
+    {"messages": []},
+    {"messages": [{"role": "system", "content": {"type": "text", "text": "x"}}]},
+    {"messages": [{"role": "user", "content": {"type": "image", "data": "", "mimeType": "image/png"}}]},
+    {"systemPrompt": 5},
+)
 ALL = Allowed(forms=True, urls=True, sampling=True)
 ISSUER = "http://localhost:8765"
 
@@ -66,21 +78,7 @@ def read(requests: Any, state: Any = None) -> questions.Questions:
                 5,
             )
         ),
-        *(
-            ("whom", {**SAMPLE, "params": {**SAMPLE["params"], **more}})
-            for more in (
-                {"includeContext": "allServers"},
-                {"tools": []},
-                {"toolChoice": {}},
-                {"maxTokens": 0},
-                {"maxTokens": True},
-                {"maxTokens": 10**9},
-                {"messages": []},
-                {"messages": [{"role": "system", "content": {"type": "text", "text": "x"}}]},
-                {"messages": [{"role": "user", "content": {"type": "image", "data": "", "mimeType": "image/png"}}]},
-                {"systemPrompt": 5},
-            )
-        ),
+        *(("whom", {**SAMPLE, "params": {**SAMPLE["params"], **more}}) for more in SAMPLES),
         *(
             ("whom", {**ASK, "params": {**ASK["params"], "requestedSchema": schema}})
             for schema in (

@@ -516,7 +516,7 @@ async def test_the_official_client_answers_the_official_servers_questions(house:
 
     async def elicit(_: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
         asked.append(params.message)
-        content = {"to": "ada"} if isinstance(params, types.ElicitRequestFormParams) else None
+        content: Any = {"to": "ada"} if isinstance(params, types.ElicitRequestFormParams) else None
         return types.ElicitResult(action="accept", content=content)
 
     async def sample(_: ClientRequestContext, params: types.CreateMessageRequestParams) -> types.CreateMessageResult:
