@@ -36,6 +36,11 @@ REASONS: Final[dict[str, ReasonForm]] = {
     "arguments.encoding": ReasonForm(3, "an argument has no exact meaning for policy", "Send a plainer value."),
     "policy.denied": ReasonForm(4, "policy does not allow this call", "Do not retry; ask the agent's owner."),
     "policy.error": ReasonForm(4, "policy could not be evaluated, so the answer is no", "The operator must look."),
+    "flow.value": ReasonForm(
+        5, "a value in this call does not come from where it would have to", "A person can be asked about it; wait."
+    ),
+    "flow.call": ReasonForm(5, "this session has seen untrusted text", "A person can be asked about this call; wait."),
+    "flow.refused": ReasonForm(5, "a person said no to a value in this call", "Do not use it again in this session."),
     "budget.exceeded": ReasonForm(6, "this would pass a limit", "Wait, ask for less, or ask the owner."),
     "budget.uncountable": ReasonForm(6, "an amount can't be counted", "Send a non-negative plain amount."),
     "approval.needed": ReasonForm(7, "a person must approve this call", "Wait for the answer, then call again."),
@@ -56,6 +61,8 @@ class Reason:
     detail: str = ""
     rule: str | None = None
     argument: str | None = None
+    value: str | None = None
+    origin: Mapping[str, Json] | None = None
 
     def __post_init__(self) -> None:
         """A reason outside the closed list is a bug."""
@@ -78,13 +85,17 @@ class Reason:
         """What the reader can do next."""
         return REASONS[self.code].hint
 
-    def document(self) -> dict[str, str | int]:
+    def document(self) -> dict[str, Json]:
         """The JSON form of INTERFACES section 4."""
-        out: dict[str, str | int] = {"code": self.code, "step": self.step, "text": self.text, "hint": self.hint}
+        out: dict[str, Json] = {"code": self.code, "step": self.step, "text": self.text, "hint": self.hint}
         if self.rule is not None:
             out["rule"] = self.rule
         if self.argument is not None:
             out["argument"] = self.argument
+        if self.value is not None:
+            out["value"] = self.value
+        if self.origin is not None:
+            out["origin"] = self.origin
         return out
 
 

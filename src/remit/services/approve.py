@@ -10,6 +10,7 @@ them, and what can't be shown any more can't be approved.
 Four eyes: the agent's owner may not answer for their own agent while another active approver exists.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -172,7 +173,8 @@ async def answer(deps: Deps, caller: PersonCaller, approval_id: str, request: Js
         if yes and shown.arguments == _SEALED:
             raise WrongState("what it asks about was erased, so nobody can approve it", hint="It can be denied.")
         new: ApprovalState = "approved" if yes else "denied"
-        answered = replace(approval, state=new, answered_by=caller.person.id, answered_at=now, expires_at=now + LIFE)
+        until = now + LIFE if approval.kind == "call" else await _session_end(unit, approval, now)
+        answered = replace(approval, state=new, answered_by=caller.person.id, answered_at=now, expires_at=until)
         if not await unit.approvals.move(answered, "pending"):
             raise AlreadyAnswered
         kind = Kind.APPROVED if yes else Kind.APPROVAL_DENIED
@@ -181,6 +183,12 @@ async def answer(deps: Deps, caller: PersonCaller, approval_id: str, request: Js
         note = replace(draft, subject=caller.person.id, private={"/note": wish.note})
         await unit.log.append(note if wish.note else draft)
     return replace(answered, arguments=shown.arguments, note=wish.note)
+
+
+async def _session_end(unit: Unit, approval: Approval, now: int) -> int:
+    """A yes to a value is for the session, and goes with it."""
+    session = await unit.sessions.get(approval.root)
+    return session.expires if session is not None else now + LIFE
 
 
 async def show(deps: Deps, caller: PersonCaller, approval_id: str) -> Approval:
@@ -217,8 +225,11 @@ async def _opened(deps: Deps, view: Unit, approval: Approval) -> Approval:
     return approval
 
 
-def document(approval: Approval, now: int) -> dict[str, Json]:
-    """The Approval as people read it: all that is hashed, whole; ``shown`` makes hidden text visible."""
+def document(approval: Approval, now: int, values: Sequence[Json] = ()) -> dict[str, Json]:
+    """The Approval as people read it: all that is hashed, whole; ``shown`` makes hidden text visible.
+
+    ``values`` are what a question about values asks about; the first stands alone too, under the name that v1 gave it.
+    """
     out: dict[str, Json] = {
         "approval": approval.id,
         "kind": approval.kind,
@@ -235,6 +246,8 @@ def document(approval: Approval, now: int) -> dict[str, Json]:
         "asked_at": to_text(approval.asked_at),
         "expires_at": to_text(approval.expires_at),
     }
+    if values:
+        out |= {"value": values[0], "values": list(values)}
     if approval.answered_by is not None:
         out["answered_by"] = approval.answered_by
     if approval.void_because is not None:

@@ -23,8 +23,10 @@ from remit.core.tools import OutputReview, ToolReview
 from remit.guards.json_in import as_json, parse
 from remit.guards.secrets import KnownSecrets, redact_known
 from remit.policy.flow import result_labels, unseen_labels
+from remit.services import learning
 from remit.services.approve import give_back
 from remit.services.deps import Deps, require
+from remit.services.learning import Taught
 from remit.services.recorded import first_flow
 from remit.services.subjects import subject, subject_of
 
@@ -73,9 +75,12 @@ async def close_call(
         same = known is not None and known.review.fingerprint == call.fingerprint
         review = known.review.output if known and same else await _reviewed_output(unit, call)
         labels = flow.labels.join(_labels(outcome, review, result))  # (11)
-        await unit.sessions.put_flow(replace(flow, labels=labels))
         whose = subject(session, authority.agents.get(session.agent))
-        event = await _record(unit, session, whose, call, outcome, result, labels, codes)  # (12)
+        reviewed = known.review if known and same else None
+        owner = agent.owner if (agent := authority.agents.get(session.agent)) else None
+        taught = await learning.taught(deps, unit, session, flow, call, reviewed, outcome, result, owner)
+        event = await _record(unit, session, whose, call, outcome, result, labels, codes, taught)  # (12)
+        await unit.sessions.put_flow(learning.after(replace(flow, labels=labels), event, taught))
     return Delivery(result, altered, labels, event)
 
 
@@ -176,6 +181,7 @@ async def _record(  # each is one fact of the outcome
     result: Json,
     labels: Labels,
     codes: tuple[str, ...],
+    taught: Taught | None,
 ) -> int:
     if codes:
         await unit.log.append(_draft(Kind.REDACTED, call, session, whose, codes=codes))
@@ -199,6 +205,8 @@ async def _record(  # each is one fact of the outcome
         private["/result"] = result
     if outcome.error is not None:
         private["/error"] = outcome.error
+    if taught is not None:
+        private[learning.POINTER] = taught.document
     draft = _draft(kind, call, session, whose, outcome=outcome.kind, codes=codes, labels=labels, private=private)
     return await unit.log.append(draft)
 

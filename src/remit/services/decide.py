@@ -7,7 +7,7 @@ The steps are numbered as in docs/explanation/the-life-of-a-tool-call.md; this l
     Hidden, ungranted and non-existent tools get one and the same answer.
 (3) The arguments must fit the *pinned* input schema.
 (4) Policy (Cedar) must allow it for every member of the chain; no policy and any error mean no.
-(5) Flow: the labels joined so far are what policy is told of the session. Rules over values are not in this version.
+(5) Flow: may these values go there, given what the session was shown; what falls short is put to a person.
 (6) Budgets: every countable must have room, and is reserved together with the intent.
 (7) If a person must decide, there is an Ask; an answer counts once, for exactly this call.
 (8) The intent is recorded, durably, before any effect. If the log can't be written, the answer is no.
@@ -25,7 +25,7 @@ import structlog
 
 from remit.core.approvals import Approval
 from remit.core.calls import ProposedCall, Reservation
-from remit.core.canonical import Written, canonical, digest
+from remit.core.canonical import Json, Written, canonical, digest
 from remit.core.credentials import SessionCaller
 from remit.core.decisions import Allow, Ask, Decision, Deny, Reason
 from remit.core.errors import CallIdReused, InternalError, InvalidDocument
@@ -36,10 +36,11 @@ from remit.core.ports import Unit
 from remit.core.sessions import STORM, Session
 from remit.core.times import MINUTE, SECOND, to_text
 from remit.core.tools import COUNTED_EFFECTS
+from remit.policy.demands import Miss
 from remit.policy.encoding import Unencodable
 from remit.policy.terms import PolicyContext
 from remit.policy.verdicts import Answers, PolicyDenies, PolicyNeedsApproval, policy_verdict
-from remit.services import approve, budgets, recorded
+from remit.services import approve, budgets, endorsed, flow_step, recorded
 from remit.services.authority import ReviewedTool
 from remit.services.deps import Deps
 from remit.services.recorded import Facts
@@ -130,9 +131,12 @@ async def _decide(
             return recorded.replayed(before)
         _shape(known, call)  # (3)
         policy = _policy(facts, known, None)  # (4), (5)
+        short = await _flow(deps, unit, facts, known)  # (5)
         held = await _budget(unit, facts, known, policy.grants)  # (6)
-        if policy.needs_approval:  # (7)
-            return await _with_person(deps, unit, facts, known, forwarder)
+        if policy.needs_approval or any(not one.about_value for one in short):  # (7)
+            return await _with_person(deps, unit, facts, known, forwarder, short)
+        if short:
+            return await _about_values(deps, unit, facts, known, short)
     except _No as no:
         decision = await _deny(unit, facts, no.reasons)
         if decision.event is not None:
@@ -271,6 +275,13 @@ def _denial(answers: Answers) -> Reason:
     return Reason("policy.denied", "no condition of a grant is met")
 
 
+async def _flow(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool) -> tuple[Miss, ...]:
+    found = await flow_step.short(deps, unit, facts, known)
+    if isinstance(found, Reason):
+        raise _No(found)
+    return found
+
+
 # Step 6.
 
 
@@ -289,7 +300,9 @@ async def _budget(
 # Step 7.
 
 
-async def _with_person(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, forwarder: Forwarder) -> Decision:
+async def _with_person(
+    deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, forwarder: Forwarder, short: Sequence[Miss]
+) -> Decision:
     """Use a person's yes, honour a no, or put the question."""
     large = approve.too_large(facts.call.arguments)
     if large is not None:
@@ -300,7 +313,7 @@ async def _with_person(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool
         case approve.Vetoed():
             raise _No(Reason("approval.denied"))
         case approve.Waiting(approval):
-            return await _ask(unit, facts, replace(approval, arguments=facts.arguments), approval.asked_event)
+            return await _ask(unit, facts, replace(approval, arguments=facts.arguments), approval.asked_event, short)
         case approve.Unanswered():
             if await approve.crowded(unit, facts.session, facts.now):
                 raise _No(Reason("approval.crowded"))
@@ -309,7 +322,7 @@ async def _with_person(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool
             event = await unit.log.append(recorded.draft(facts, Kind.ASKED, ("approval.needed",), about=wanted.id))
             approval = replace(wanted, asked_event=event)
             await approve.put(unit, approval)
-            return await _ask(unit, facts, approval, event)
+            return await _ask(unit, facts, approval, event, short)
         case approve.Approved(approval):
             return await _use(unit, facts, known, approval, wanted, forwarder)
 
@@ -363,12 +376,44 @@ def _question(deps: Deps, facts: Facts, known: ReviewedTool) -> Approval:
     )
 
 
-async def _ask(unit: Unit, facts: Facts, approval: Approval, event: int) -> Decision:
+async def _about_values(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, short: Sequence[Miss]) -> Decision:
+    """Put the question about the values that fall short; a yes to them is for the session, and not for this call."""
+    keys = tuple(dict.fromkeys(endorsed.key_of(facts.session.root, known.server.name, one) for one in short))
+    shown = endorsed.shown(short, known.review)
+    before = flow_step.waiting(await unit.approvals.of_values(facts.session.root), keys, facts.now)
+    if before is not None:
+        return await _ask(unit, facts, replace(before, arguments=facts.arguments), before.asked_event, short, shown)
+    large = approve.too_large(facts.call.arguments)
+    if large is not None:
+        raise _No(large)
+    if await approve.crowded(unit, facts.session, facts.now):
+        raise _No(Reason("approval.crowded"))
+    wanted = replace(
+        _question(deps, facts, known), kind="value", values=keys, effect=known.review.effect, references=()
+    )
+    draft = recorded.draft(facts, Kind.ASKED, ("flow.value",), about=wanted.id)
+    event = await unit.log.append(replace(draft, private={**draft.private, "/values": shown}))
+    approval = replace(wanted, asked_event=event)
+    await approve.put(unit, approval)
+    return await _ask(unit, facts, approval, event, short, shown)
+
+
+async def _ask(
+    unit: Unit,
+    facts: Facts,
+    approval: Approval,
+    event: int,
+    short: Sequence[Miss],
+    values: Sequence[Json] = (),
+) -> Decision:
     reason = Reason("approval.needed", f"approval {approval.id}")
-    decision = recorded.decision(facts, Ask(approval.id, (reason,)), event, approval.expires_at)
-    decision = replace(decision, approval=approve.document(approval, facts.now))
-    await recorded.remember(unit, facts, decision, "asked", deadline=approval.expires_at, approval=approval.id)
-    return decision
+    decision = recorded.decision(
+        facts, Ask(approval.id, (reason, *endorsed.reasons(short))), event, approval.expires_at
+    )
+    # What is kept under the call id names no value: a row can't be erased.
+    kept = replace(decision, verdict=Ask(approval.id, (reason,)))
+    await recorded.remember(unit, facts, kept, "asked", deadline=approval.expires_at, approval=approval.id)
+    return replace(decision, approval=approve.document(approval, facts.now, values))
 
 
 # Step 8, and every other end.

@@ -1,0 +1,35 @@
+"""Step 5 as the decision takes it: what a call demands, less what the session and its persons have given."""
+
+from collections.abc import Iterable, Sequence
+
+from remit.core.approvals import Approval
+from remit.core.decisions import Reason
+from remit.core.ports import Unit
+from remit.policy.demands import Miss, misses
+from remit.services import endorsed
+from remit.services.authority import ReviewedTool
+from remit.services.deps import Deps
+from remit.services.recorded import Facts
+
+
+async def short(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool) -> tuple[Miss, ...] | Reason:
+    """Every demand of the call that nothing meets; a reason to refuse, for a value that a person said no to."""
+    if facts.flow.labels.integrity == "trusted" or known.review.effect == "read":
+        return ()
+    agent = facts.authority.agents.get(facts.session.agent)
+    owner = agent.owner if agent else None
+    memory = await deps.memories.of(unit, deps.sealer, facts.session, facts.flow, owner)
+    found = misses(memory, known.review, facts.call.arguments, tainted=True)
+    if not found:
+        return ()
+    root, server = facts.session.root, known.server.name
+    said = endorsed.spoken(await unit.approvals.of_values(root), facts.now)
+    for one in found:
+        if one.about_value and endorsed.key_of(root, server, one) in said.refused:
+            return Reason("flow.refused", rule="B14", argument=one.argument)
+    return endorsed.open_misses(found, said, root, known.review)
+
+
+def waiting(approvals: Iterable[Approval], keys: Sequence[str], now: int) -> Approval | None:
+    """The question about exactly these values that is before a person already."""
+    return endorsed.asked_before(endorsed.spoken(approvals, now), keys)
