@@ -57,7 +57,6 @@ async def test_the_envelope_ends_at_this_door(house: House) -> None:
     assert json.loads(params_of(house.upstream.effects[0])) == {
         "name": "read_mail",
         "arguments": {"id": "m1"},
-        "_meta": {"progressToken": 5},
     }
 
 

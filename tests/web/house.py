@@ -8,7 +8,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,9 +26,9 @@ from remit.services import agents, keys, policies, servers
 from remit.web.server import create_app
 from remit.wiring import both_doors
 from tests.services.world import PAY, READ, World
-from tests.simulators import HELLO, HttpSimulator, Request, http, result
+from tests.simulators import HELLO, Handler, HttpSimulator, Live, Request, http, result
 
-Answering = Callable[[Request], bytes | Awaitable[bytes | None] | None]
+Answering = Handler
 
 PERSON = "ada@example.test"
 REVISION = "2025-11-25"
@@ -79,7 +79,7 @@ class Upstream:
         """From here on every call has exactly these error bytes."""
         self.on_call = lambda request: refused(request, error)
 
-    def _answer(self, request: Request) -> bytes | Awaitable[bytes | None] | None:
+    def _answer(self, request: Request) -> bytes | Live | Awaitable[bytes | None] | None:
         match request.message.get("method"):
             case "tools/list":
                 params = request.message.get("params")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from remit.core.credentials import SessionCaller
 from remit.core.errors import Unauthenticated
+from remit.core.ports import Unit
 from remit.core.servers import CallerTransport
 from remit.core.sessions import Session
 from remit.services.authority import Authority, ReviewedTool
@@ -38,10 +39,15 @@ class Sight:
 
 async def look(deps: Deps, caller: SessionCaller) -> Sight:
     """The caller's session, if it lives. Raises ``Unauthenticated``: a credential dies with its session."""
-    now = deps.clock.now()
     async with deps.store.view(deps.org) as view:
-        session = await view.sessions.get(caller.session)
-        authority = await deps.authority.current(view)
+        return await sight_in(deps, view, caller)
+
+
+async def sight_in(deps: Deps, unit: Unit, caller: SessionCaller) -> Sight:
+    """The same as ``unit`` sees it."""
+    now = deps.clock.now()
+    session = await unit.sessions.get(caller.session)
+    authority = await deps.authority.current(unit)
     if session is None or session.agent != caller.agent or not session.live(now):
         raise Unauthenticated("the session behind this credential has ended", hint="The host starts a new one.")
     key = authority.keys.get(session.key)
