@@ -156,6 +156,11 @@ CLAIMS: dict[str, Claim] = {
         "MPU",
         "ATTACKS F7",
     ),
+    "stream:listen-shows-what-is-seen": Claim(
+        "A subscription tells of nothing but lists that its chain sees, and ends with its session or credential.",
+        "MP",
+        "ATTACKS F7",
+    ),
 }
 
 

@@ -8,7 +8,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -131,6 +131,7 @@ class House:
     credentials: dict[str, str] = field(default_factory=dict)
     upstream: Upstream = field(default_factory=Upstream)
     session: str = ""
+    leave: Callable[[], None] = field(default=lambda: None)
 
     @property
     def url(self) -> str:
@@ -213,12 +214,14 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(world: World, upstream: Upstream, timeout: float = 10.0) -> AsyncIterator[House]:
+async def open_house(
+    world: World, upstream: Upstream, timeout: float = 10.0, listen: float = 300.0
+) -> AsyncIterator[House]:
     """Serve ``world`` with one agent that may read mail and pay, a session of it, and people of every role."""
     deps = world.deps
     behind = Servers(deps, time.monotonic, 1_000.0)
     limits = JsonLimits()
-    gateway = Gateway(deps, behind, limits, timeout)
+    gateway = Gateway(deps, behind, limits, timeout, listen)
     signer = signer_from_seed("localhost:8765/main", secrets.token_bytes(32))
     api = create_app(
         deps, sync=behind.sync, check=behind.check, limits=limits, signer=signer, stopped=behind.end_session
@@ -229,7 +232,7 @@ async def open_house(world: World, upstream: Upstream, timeout: float = 10.0) ->
         served(app) as url,
         httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client,
     ):
-        house = House(world, behind, app, client, upstream=upstream)
+        house = House(world, behind, app, client, upstream=upstream, leave=gateway.leave)
         try:
             await furnish(house)
             yield house

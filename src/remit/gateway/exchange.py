@@ -126,6 +126,11 @@ class Exchange:
                 self.started = True
             await self._part(message, more=True)
 
+    async def beat(self) -> None:
+        """A comment, which says no more than that the stream is alive. Raises as ``event`` does."""
+        async with asyncio.timeout(SEND_SECONDS):
+            await self._send({"type": "http.response.body", "body": b":\n\n", "more_body": True})
+
     async def finish(self, message: bytes) -> None:
         """The answer, as the last event. To a client that does not read it, the connection is cut."""
         try:

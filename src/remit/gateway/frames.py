@@ -50,10 +50,10 @@ def wanted(request: wire.Request, accept: str) -> Wanted | None:
         token = None
     known = request.terms.stateless and isinstance(level, str) and level in LEVELS
     asked = Wanted(token, LEVELS.index(str(level)) if known else None)
-    return asked if asked != Wanted(None, None) and _takes_events(accept) else None
+    return asked if asked != Wanted(None, None) and takes_events(accept) else None
 
 
-def _takes_events(accept: str) -> bool:
+def takes_events(accept: str) -> bool:
     """Whether an ``Accept`` header names event streams; what it would take for want of anything else is not enough."""
     for part in accept.lower().split(","):
         kind, *parameters = (piece.strip() for piece in part.split(";"))

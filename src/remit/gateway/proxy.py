@@ -22,6 +22,7 @@ from remit.doors import headers_of, own_origin, read_body
 from remit.gateway import revisions, wire
 from remit.gateway.calls import ToolCalls, mirrors_of
 from remit.gateway.exchange import Exchange
+from remit.gateway.listen import Listeners
 from remit.gateway.servers import Servers
 from remit.gateway.underway import CANCELLED
 from remit.guards.json_in import JsonLimits, as_json, parse
@@ -59,6 +60,11 @@ class Doorway:
         """Whether a tool is listed here."""
         return self.server is None or known.server.name == self.server
 
+    def tools(self, sight: Sight) -> tuple[tuple[str, str, str | None], ...]:
+        """What a client sees of the tools here: equal for equal lists."""
+        shown = (known.tool for known in sight.tools() if self.shows(known))
+        return tuple((tool.ref, tool.alias, tool.pinned) for tool in shown)
+
     def definition(self, known: ReviewedTool) -> bytes:
         """The pinned bytes, under the flat alias where names are flat."""
         return known.body if self.server is not None else wire.renamed(known.body, known.tool.alias)
@@ -86,15 +92,21 @@ Method: TypeAlias = Callable[[Sight, Doorway, wire.Request, SessionCaller], Awai
 class Gateway:
     """An ASGI application for the paths below ``/mcp``."""
 
-    def __init__(self, deps: Deps, servers: Servers, limits: JsonLimits, timeout: float) -> None:
-        """``timeout`` is how many seconds an upstream call may take."""
+    def __init__(self, deps: Deps, servers: Servers, limits: JsonLimits, timeout: float, listen: float = 300.0) -> None:
+        """``timeout`` is how many seconds an upstream call may take, ``listen`` how many a subscription lasts."""
         self._deps = deps
         self._limits = limits
         self._calls = ToolCalls(deps, servers, timeout)
+        self._listeners = Listeners(deps, listen)
         self._sights: dict[SessionCaller, Sight] = {}
         both: dict[str, Method] = {"tools/list": self._list, "tools/call": self._call}
         self._handshake: Mapping[str, Method] = {"initialize": self._initialize, "ping": self._ping, **both}
-        self._stateless: Mapping[str, Method] = {"server/discover": self._discover, **both}
+        streams: dict[str, Method] = {"subscriptions/listen": self._listen}
+        self._stateless: Mapping[str, Method] = {"server/discover": self._discover, **streams, **both}
+
+    def leave(self) -> None:
+        """End the streams that would stay open by themselves: this process is about to stop."""
+        self._listeners.leave()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request."""
@@ -219,6 +231,10 @@ class Gateway:
     async def _ping(self, sight: Sight, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
         del sight, door, caller
         return request.answer(b"{}")
+
+    async def _listen(self, sight: Sight, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
+        """A stream of what changes in the lists that this chain sees at this door."""
+        return await self._listeners.serve(sight, request, caller, {"toolsListChanged": door.tools})
 
     async def _list(self, sight: Sight, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
         """A page of what this chain reaches, in the bytes that were pinned."""

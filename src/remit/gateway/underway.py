@@ -1,9 +1,9 @@
 """Calls that are under way, so that a client can give one up: by closing its connection, or by saying so.
 
 A stateless client gives a call up by closing the connection that it was made on. One with a handshake may lose its
-connection and still want the outcome; it says ``notifications/cancelled``, which counts for the calls of the very same
-credential in the very same session, and only if it names exactly one. A call that is given up before it was sent is not
-sent; after that its outcome is unknown.
+connection and still want the outcome. Either may say ``notifications/cancelled`` (over a pipe nothing else can be
+said), which counts for the calls of the very same credential in the very same session, and only if it names exactly
+one. A call that is given up before it was sent is not sent; after that its outcome is unknown.
 """
 
 from collections.abc import Mapping
@@ -28,14 +28,11 @@ class UnderWay:
         """From now on this call can be given up by its client."""
         if request.terms.stateless:
             request.exchange.watch(request.exchange.give_up)
-        else:
-            self._calls.setdefault(caller, []).append(request)
+        self._calls.setdefault(caller, []).append(request)
 
     def end(self, caller: SessionCaller, request: wire.Request) -> None:
         """The call has its answer, or never will have one."""
-        if request.terms.stateless:
-            request.exchange.unwatch()
-            return
+        request.exchange.unwatch()
         calls = self._calls[caller]
         # By identity: equal requests are two calls.
         calls[:] = [one for one in calls if one is not request]

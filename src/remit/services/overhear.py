@@ -8,7 +8,7 @@ one call have the same labels: nobody wrote them but the server, and they may ho
 from dataclasses import replace
 
 from remit.core.credentials import SessionCaller
-from remit.core.errors import CallClosed, Unauthenticated
+from remit.core.errors import CallClosed
 from remit.core.ports import Unit
 from remit.core.sessions import FlowState
 from remit.policy.flow import unseen_labels
@@ -40,9 +40,6 @@ async def _taught(deps: Deps, unit: Unit, caller: SessionCaller, call_id: str) -
     call = await unit.calls.get(caller.session, call_id)
     if call is None or call.state != "open":
         raise CallClosed(f"no call is open under {call_id}")
-    key = sight.authority.keys.get(caller.key)
-    if key is None or not key.live(sight.now):
-        raise Unauthenticated("the key behind this credential is no longer good", hint="Ask the agent's owner.")
     flow = await unit.sessions.flow(sight.session.root) or first_flow(sight.session)
     labels = flow.labels.join(unseen_labels(await output_of(unit, sight.authority, call)))
     return None if labels == flow.labels else replace(flow, labels=labels)
