@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from remit.core.calls import Outcome, ProposedCall
+from remit.core.canonical import canonical
 from remit.core.credentials import SessionCaller
 from remit.core.decisions import Allow
 from remit.core.labels import Labels
@@ -301,6 +304,74 @@ def test_what_is_shown_of_one_call_is_bounded_in_bytes_and_so_kept_whole() -> No
     sizes = [len(one.raw) for one in shown if one is not None]
     assert 0 < sum(sizes) <= frames.MOST_BYTES
     assert len(sizes) + check.dropped == 100
+
+
+@pytest.mark.claim("stream:checked-frames")
+def test_a_number_that_grows_when_it_is_written_out_counts_as_it_is_kept() -> None:
+    check = FrameCheck(Wanted("c", 0), 1, None)
+    numbers = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"alert","data":[%b]}}'
+    shown = [check.checked(numbers % b",".join([b"1e-300"] * 50)) for _ in range(100)]
+    kept = sum(len(canonical(one.kept)) for one in shown if one is not None)
+    assert 0 < kept <= frames.MOST_BYTES
+    assert check.dropped > 0
+
+
+def spelt(*texts: str) -> st.SearchStrategy[str]:
+    return st.sampled_from(texts)
+
+
+EITHER = st.fixed_dictionaries(
+    {}, optional={"_meta": spelt('{"remit/x":1,"y":2}', "5", '{"io.modelcontextprotocol/z":1}'), "x": spelt("1")}
+)
+OF_PROGRESS = st.fixed_dictionaries(
+    {
+        "progressToken": spelt("1", "1", "1", "1", "1.0", "true", '"1"', "2"),
+        "progress": spelt("1", "2.5", "-1", "null"),
+    },
+    optional={"total": spelt("1e308", "0", '"x"'), "message": spelt('"m"', '"\\n\\u0000"', '"\\ud800"', "5")},
+)
+OF_A_LOG = st.fixed_dictionaries(
+    {
+        "level": spelt('"alert"', '"alert"', '"debug"', "[]", '"loud"'),
+        "data": spelt("null", '{"a":[1.50,1e-300]}', '"\\u202e"', "[" * 40 + "]" * 40),
+    },
+    optional={"logger": spelt('"l"', "{}")},
+)
+SPOILT = st.sampled_from([{}, {}, {}, {"id": "1"}, {"result": "{}"}, {"method": "5"}, {"method": '"x"'}])
+
+
+def joined(members: dict[str, str]) -> str:
+    return "{" + ",".join(f'"{name}":{value}' for name, value in members.items()) + "}"
+
+
+@pytest.mark.claim("stream:checked-frames")
+@settings(max_examples=300, deadline=None)
+@given(
+    kind=st.sampled_from(["progress", "message"]),
+    inner=st.tuples(OF_PROGRESS | OF_A_LOG, EITHER),
+    spoilt=SPOILT,
+    noise=st.binary(max_size=3),
+)
+def test_whatever_a_frame_holds_what_is_shown_of_it_is_a_frame_and_nothing_else(
+    kind: str, inner: tuple[dict[str, str], dict[str, str]], spoilt: dict[str, str], noise: bytes
+) -> None:
+    """A law: no bytes of a server raise, and what passes has the members of the protocol, the client's token, no more."""
+    check = FrameCheck(Wanted("c", 3), 1, None)
+    outer = {"jsonrpc": '"2.0"', "method": f'"notifications/{kind}"', **spoilt}
+    data = joined({**outer, "params": joined({**inner[0], **inner[1]})}).encode()
+    found = [check.checked(sent) for sent in (noise, data + noise, data[: -len(noise) or None], data)]
+    for frame in filter(None, found):
+        shown = json.loads(frame.raw)
+        assert set(shown) == {"jsonrpc", "method", "params"}
+        params, named = shown["params"], "level" if "level" in shown["params"] else "progressToken"
+        allowed = {
+            "level": {"level", "logger", "data"},
+            "progressToken": {"progressToken", "progress", "total", "message"},
+        }
+        assert set(params) <= allowed[named] | {"_meta"}
+        assert params[named] == {"level": "alert", "progressToken": "c"}[named]
+        assert params.get("_meta", {}).keys() <= {"y"}
+        assert b"\n" not in frame.raw
 
 
 async def test_a_slow_reader_loses_frames_and_never_the_answer(house: House) -> None:

@@ -148,7 +148,7 @@ class ToolCalls:
         except NotSent as error:
             said = f"Remit: {decision.tool} was not called: {error.detail}. {error.hint}"
             answer = await self._closed(request, caller, decision, Outcome("failed", not_acted=True), ready, said)
-            return None if again and isinstance(error, Stale) else answer
+            return None if again and isinstance(error, Stale) and not request.exchange.given_up else answer
         except OutcomeUnknown as error:
             said = f"Remit: what became of {decision.tool} is not known: {error.detail}. {error.hint}"
             return await self._closed(request, caller, decision, Outcome("unknown"), ready, said)

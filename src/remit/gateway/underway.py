@@ -22,20 +22,20 @@ class UnderWay:
 
     def __init__(self) -> None:
         """None yet."""
-        self._calls: dict[SessionCaller, list[wire.Request]] = {}
+        # By identity: equal requests are two calls.
+        self._calls: dict[SessionCaller, dict[int, wire.Request]] = {}
 
     def begin(self, caller: SessionCaller, request: wire.Request) -> None:
         """From now on this call can be given up by its client."""
         if request.terms.stateless:
             request.exchange.watch(request.exchange.give_up)
-        self._calls.setdefault(caller, []).append(request)
+        self._calls.setdefault(caller, {})[id(request)] = request
 
     def end(self, caller: SessionCaller, request: wire.Request) -> None:
         """The call has its answer, or never will have one."""
         request.exchange.unwatch()
         calls = self._calls[caller]
-        # By identity: equal requests are two calls.
-        calls[:] = [one for one in calls if one is not request]
+        del calls[id(request)]
         if not calls:
             del self._calls[caller]
 
@@ -44,6 +44,6 @@ class UnderWay:
         wanted = params.get("requestId")
         if isinstance(wanted, bool) or not isinstance(wanted, (str, int)):
             return
-        found = [one for one in self._calls.get(caller, ()) if parse(one.raw_id) == wanted]
+        found = [one for one in self._calls.get(caller, {}).values() if parse(one.raw_id) == wanted]
         if len(found) == 1:
             found[0].exchange.give_up()
