@@ -112,9 +112,8 @@ class Exchange:
         self._watcher = asyncio.get_running_loop().create_task(self._watch(gone))
 
     async def _watch(self, gone: Callable[[], None]) -> None:
-        while (await self.receive())["type"] != "http.disconnect":
-            pass
-        gone()
+        if (await self.receive())["type"] == "http.disconnect":
+            gone()
 
     # ---------------------------------------------------------------------------------------------- event stream
 
