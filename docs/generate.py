@@ -16,6 +16,8 @@ from remit.core.decisions import REASONS
 from remit.core.errors import RemitError
 from remit.core.events import MAX_LEAF, Kind
 from remit.gateway.calls import RESULT_LIMITS
+from remit.gateway.frames import FRAME_LIMITS, MOST_BYTES, MOST_FRAMES
+from remit.gateway.listen import MOST, MOST_OF_SESSION
 from remit.gateway.proxy import PAGE
 from remit.problems import TABLE
 from remit.services.approve import LIFE, MAX_SHOWN
@@ -106,6 +108,10 @@ def limits() -> str:
     rows = {
         "request body": "1 MiB, 64 levels deep (settings `max_body`, `max_depth`)",
         "result of an upstream call": f"{RESULT_LIMITS.max_bytes // 2**20} MiB, {RESULT_LIMITS.max_depth} levels deep",
+        "progress and log messages of one call": (
+            f"{FRAME_LIMITS.max_bytes // 1024} KiB each; {MOST_FRAMES:,} looked at, {MOST_BYTES // 1024} KiB shown"
+        ),
+        "subscriptions to changes": f"{MOST_OF_SESSION} of one session, {MOST} of one process (setting `listen`)",
         "numbers": "integers within 64 bits; others within a double's range, kept exact",
         "one tool definition": f"{MAX_DEFINITION // 1024} KiB",
         "tools of one server": f"{MAX_TOOLS:,}",

@@ -143,6 +143,24 @@ CLAIMS: dict[str, Claim] = {
     "gateway:headers-agree": Claim(
         "What headers say of a request and what its body says is the same, or nothing is done.", "MP", "ATTACKS F"
     ),
+    "stream:checked-frames": Claim(
+        "What a server says before its answer goes on only frame by frame, checked, rebuilt and bounded.",
+        "MU",
+        "ATTACKS F8",
+    ),
+    "stream:labelled-before-shown": Claim(
+        "A session counts as having seen a frame before its client sees it.", "MU", "ATTACKS F7, F8"
+    ),
+    "stream:cancelled-by-its-own": Claim(
+        "A call under way is given up by its own client alone, and has one end, whichever came first.",
+        "MPU",
+        "ATTACKS F7",
+    ),
+    "stream:listen-shows-what-is-seen": Claim(
+        "A subscription tells of nothing but lists that its chain sees, and ends with its session or credential.",
+        "MP",
+        "ATTACKS F7",
+    ),
 }
 
 

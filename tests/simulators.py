@@ -40,7 +40,9 @@ class Request:
         return loaded if isinstance(loaded, dict) else {}
 
 
-Handler = Callable[[Request], bytes | Awaitable[bytes | None] | None]
+Live = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+"""Talks over the connection by itself; when it returns, the connection ends."""
+Handler = Callable[[Request], bytes | Live | Awaitable[bytes | None] | None]
 """Bytes are written as they are; ``None`` cuts the connection."""
 
 
@@ -102,6 +104,9 @@ class HttpSimulator:
             while (request := await _read_request(reader)) is not None:
                 self.requests.append(request)
                 reply = self._choose(request)(request)
+                if callable(reply):
+                    await reply(reader, writer)
+                    break
                 said = reply if isinstance(reply, bytes | None) else await reply
                 if said is None:
                     break

@@ -1,6 +1,6 @@
 """Come in here for what of ``_meta`` passes the gateway: an unreviewed channel, in both directions.
 
-Of a request three members pass, if they are small; the rest stays here. Of a result everything passes but what stands
+Of a request two members pass, if they are small; the rest stays here. Of a result everything passes but what stands
 in Remit's own name: no upstream speaks for us.
 """
 
@@ -11,7 +11,7 @@ from remit.core.canonical import Json
 from remit.guards.json_in import as_json
 
 _BOUND: Final = 1_024
-_FORWARDED: Final = ("progressToken", "traceparent", "tracestate")
+_FORWARDED: Final = ("traceparent", "tracestate")
 _OURS: Final = "remit/"
 
 

@@ -21,7 +21,10 @@ from remit.core.ids import tool_ref
 from remit.doors import headers_of, own_origin, read_body
 from remit.gateway import revisions, wire
 from remit.gateway.calls import ToolCalls, mirrors_of
+from remit.gateway.exchange import Exchange
+from remit.gateway.listen import Listeners
 from remit.gateway.servers import Servers
+from remit.gateway.underway import CANCELLED
 from remit.guards.json_in import JsonLimits, as_json, parse
 from remit.problems import PROBLEM, problem
 from remit.services.authenticate import STALE, as_session, authenticate
@@ -57,6 +60,11 @@ class Doorway:
         """Whether a tool is listed here."""
         return self.server is None or known.server.name == self.server
 
+    def tools(self, sight: Sight) -> tuple[tuple[str, str, str | None], ...]:
+        """What a client sees of the tools here: equal for equal lists."""
+        shown = (known.tool for known in sight.tools() if self.shows(known))
+        return tuple((tool.ref, tool.alias, tool.pinned) for tool in shown)
+
     def definition(self, known: ReviewedTool) -> bytes:
         """The pinned bytes, under the flat alias where names are flat."""
         return known.body if self.server is not None else wire.renamed(known.body, known.tool.alias)
@@ -71,6 +79,12 @@ class Answer:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     kind: str = "application/json"
 
+    def message(self) -> bytes:
+        """The answer as a JSON-RPC message, for where its status can't be said any more."""
+        if self.kind == "application/json":
+            return self.body
+        return wire.error(b"null", wire.INTERNAL_ERROR, "something went wrong in Remit")
+
 
 Method: TypeAlias = Callable[[Sight, Doorway, wire.Request, SessionCaller], Awaitable[bytes]]
 
@@ -78,20 +92,27 @@ Method: TypeAlias = Callable[[Sight, Doorway, wire.Request, SessionCaller], Awai
 class Gateway:
     """An ASGI application for the paths below ``/mcp``."""
 
-    def __init__(self, deps: Deps, servers: Servers, limits: JsonLimits, timeout: float) -> None:
-        """``timeout`` is how many seconds an upstream call may take."""
+    def __init__(self, deps: Deps, servers: Servers, limits: JsonLimits, timeout: float, listen: float = 300.0) -> None:
+        """``timeout`` is how many seconds an upstream call may take, ``listen`` how many a subscription lasts."""
         self._deps = deps
         self._limits = limits
         self._calls = ToolCalls(deps, servers, timeout)
+        self._listeners = Listeners(deps, listen)
         self._sights: dict[SessionCaller, Sight] = {}
         both: dict[str, Method] = {"tools/list": self._list, "tools/call": self._call}
         self._handshake: Mapping[str, Method] = {"initialize": self._initialize, "ping": self._ping, **both}
-        self._stateless: Mapping[str, Method] = {"server/discover": self._discover, **both}
+        streams: dict[str, Method] = {"subscriptions/listen": self._listen}
+        self._stateless: Mapping[str, Method] = {"server/discover": self._discover, **streams, **both}
+
+    def leave(self) -> None:
+        """End the streams that would stay open by themselves: this process is about to stop."""
+        self._listeners.leave()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request."""
+        exchange = Exchange(receive, send)
         try:
-            answer = await self._answer(scope, receive)
+            answer = await self._answer(scope, exchange)
         except RemitError as error:
             status, body, headers = problem(error)
             answer = Answer(status, body, headers, PROBLEM)
@@ -99,13 +120,16 @@ class Gateway:
             # A door that meets the unexpected answers with a problem that tells nothing, and the log has the trace.
             log.exception("gateway.failed", cause=type(error).__name__)
             answer = Answer(500, wire.error(b"null", wire.INTERNAL_ERROR, "something went wrong in Remit"))
+        if exchange.started:
+            await exchange.finish(answer.message())
+            return
         kind = [(b"content-type", answer.kind.encode()), (b"cache-control", b"no-store")]
         length = (b"content-length", str(len(answer.body)).encode())
         start = {"type": "http.response.start", "status": answer.status, "headers": [*kind, length, *answer.headers]}
         await send(start)
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, scope: Scope, exchange: Exchange) -> Answer:
         door = _doorway(scope)
         if scope["method"] != "POST":
             refusal = wire.error(b"null", wire.INVALID_REQUEST, "only POST is served here")
@@ -115,7 +139,7 @@ class Gateway:
             return Answer(403, wire.error(b"null", wire.INVALID_REQUEST, "requests from this web origin are refused"))
         caller = await as_session(self._deps, await authenticate(self._deps, headers.get("authorization")))
         arrived = self._deps.clock.now()
-        body = await read_body(receive, headers, self._limits.max_bytes)
+        body = await read_body(exchange.receive, headers, self._limits.max_bytes)
         if self._deps.clock.now() - arrived >= STALE:
             caller = await as_session(self._deps, await authenticate(self._deps, headers.get("authorization")))
         try:
@@ -124,11 +148,14 @@ class Gateway:
             raise
         except BadInput as error:
             return Answer(400, wire.error(b"null", wire.PARSE_ERROR, error.detail))
-        message = wire.read(document, body)
+        exchange.accept = headers.get("accept", "")
+        message = wire.read(document, body, exchange)
         match message:
             case wire.Invalid(why, raw_id):
                 return Answer(400, wire.error(raw_id, wire.INVALID_REQUEST, why))
             case wire.Notification():
+                if message.method == CANCELLED:
+                    self._calls.under_way.cancel(caller, message.params)
                 return Answer(202, b"")
             case wire.Request():
                 return await self._governed(door, headers, caller, message)
@@ -204,6 +231,10 @@ class Gateway:
     async def _ping(self, sight: Sight, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
         del sight, door, caller
         return request.answer(b"{}")
+
+    async def _listen(self, sight: Sight, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
+        """A stream of what changes in the lists that this chain sees at this door."""
+        return await self._listeners.serve(sight, request, caller, {"toolsListChanged": door.tools})
 
     async def _list(self, sight: Sight, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
         """A page of what this chain reaches, in the bytes that were pinned."""

@@ -121,7 +121,7 @@ def discovery(instructions: str, version: str) -> dict[str, Json]:
     """The result of ``server/discover``."""
     return {
         "supportedVersions": [*STATELESS, *HANDSHAKE],
-        "capabilities": {"tools": {}},
+        "capabilities": {"tools": {"listChanged": True}},
         "instructions": instructions,
         "_meta": {SERVER: {"name": "remit", "version": version}},
     }

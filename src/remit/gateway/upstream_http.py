@@ -24,8 +24,10 @@ import aiohttp
 from multidict import CIMultiDict
 
 from remit.gateway.upstream_wire import (
+    HEARD,
     Counters,
     ErrorReply,
+    Hearer,
     HttpTarget,
     Limits,
     ListChanged,
@@ -169,11 +171,16 @@ class HttpConnection:
         return self._stateless
 
     async def call(
-        self, method: str, params: bytes | None, timeout: float, repeated: Mapping[str, str] | None = None
+        self,
+        method: str,
+        params: bytes | None,
+        timeout: float,
+        repeated: Mapping[str, str] | None = None,
+        hearer: Hearer | None = None,
     ) -> Reply:
         """See ``Connection``. After a 404 to our session this connection is dead, and the call was ``NotSent``."""
         with self._usage.call():
-            return await self._ask(method, params, timeout, repeated or {})
+            return await self._ask(method, params, timeout, repeated or {}, hearer)
 
     async def handshake(self) -> None:
         """Agree on a revision, with a handshake or without; ``NotSent`` if the server doesn't answer as it should."""
@@ -192,7 +199,12 @@ class HttpConnection:
         await self._post_aside(notification("notifications/initialized"))
 
     async def _ask(
-        self, method: str, params: bytes | None, timeout: float, repeated: Mapping[str, str] = _NOTHING
+        self,
+        method: str,
+        params: bytes | None,
+        timeout: float,
+        repeated: Mapping[str, str] = _NOTHING,
+        hearer: Hearer | None = None,
     ) -> Reply:
         number = self._last_id = self._last_id + 1
         headers = self._headers
@@ -217,7 +229,7 @@ class HttpConnection:
                     timeout=self._patience(timeout),
                 ) as response,
             ):
-                return await self._read(response, number)
+                return await self._read(response, number, hearer)
         except aiohttp.ClientSSLError:
             failure = NotSent("the server's TLS certificate or handshake was refused")
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL):
@@ -226,6 +238,10 @@ class HttpConnection:
             if method != "initialize" and not self._stateless:  # to a stateless server, going away says it
                 self._aside(cancelled(number))
             failure = OutcomeUnknown(f"the server did not answer within {timeout:g} s")
+        except asyncio.CancelledError:
+            if method != "initialize" and not self._stateless and self._alive:
+                self._aside(cancelled(number, b"no longer wanted"))
+            raise
         except (aiohttp.ClientError, OSError):
             failure = OutcomeUnknown("the connection broke before the answer came")
         raise failure
@@ -234,7 +250,7 @@ class HttpConnection:
         """Connecting gives up first, because only then can we say that nothing was sent."""
         return aiohttp.ClientTimeout(total=None, connect=min(timeout / 2, self._limits.connect_seconds))
 
-    async def _read(self, response: aiohttp.ClientResponse, number: int) -> Reply:
+    async def _read(self, response: aiohttp.ClientResponse, number: int, hearer: Hearer | None) -> Reply:
         if response.status != _OK:
             return await self._refused(response, number)
         if not self._server_info and not self._stateless:
@@ -248,7 +264,7 @@ class HttpConnection:
                 raise OutcomeUnknown("the server's answer is not a JSON-RPC response to this call")
             return reply
         if response.content_type == EVENTS:
-            return await self._from_events(response, number)
+            return await self._from_events(response, number, hearer)
         raise OutcomeUnknown("the server's answer is neither JSON nor an event stream")
 
     async def _refused(self, response: aiohttp.ClientResponse, number: int) -> Reply:
@@ -293,7 +309,7 @@ class HttpConnection:
 
     # ------------------------------------------------------------ event streams
 
-    async def _from_events(self, response: aiohttp.ClientResponse, number: int) -> Reply:
+    async def _from_events(self, response: aiohttp.ClientResponse, number: int, hearer: Hearer | None) -> Reply:
         events, size, asked = EventStream(), 0, 0
         async for chunk in response.content.iter_any():
             size += len(chunk)
@@ -305,6 +321,8 @@ class HttpConnection:
                     self._counters.garbage += 1
                 elif isinstance(message.method, str):
                     asked += 1
+                    if hearer is not None and message.method in HEARD and message.raw_id() is None:
+                        hearer.hear(data)
                     await self._take_own(message, answered=asked <= self._limits.server_requests)
                 elif message.raw_id() != b"%d" % number:
                     self._counters.unmatched += 1

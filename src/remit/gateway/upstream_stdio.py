@@ -23,6 +23,7 @@ from typing import Final, cast
 from remit.gateway.upstream_wire import (
     Counters,
     ErrorReply,
+    Hearer,
     Limits,
     ListChanged,
     Message,
@@ -40,6 +41,7 @@ from remit.gateway.upstream_wire import (
     in_envelope,
     initialize_params,
     notification,
+    progress_token,
     read_message,
     request,
 )
@@ -105,6 +107,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
         self._stderr = StderrRing(target.env)
         self._transport: asyncio.SubprocessTransport | None = None
         self._pending: dict[bytes, asyncio.Future[Reply]] = {}
+        self._hearers: dict[int, Hearer] = {}
         self._last_id = 0
         self._line = bytearray()
         self._answered = 0
@@ -159,12 +162,24 @@ class StdioConnection(asyncio.SubprocessProtocol):
         return self._stateless
 
     async def call(
-        self, method: str, params: bytes | None, timeout: float, repeated: Mapping[str, str] | None = None
+        self,
+        method: str,
+        params: bytes | None,
+        timeout: float,
+        repeated: Mapping[str, str] | None = None,
+        hearer: Hearer | None = None,
     ) -> Reply:
-        """See ``Connection``."""
+        """See ``Connection``. A log message on a pipe belongs to no request, so nobody hears it."""
         del repeated
-        with self._usage.call():
-            return await self._ask(method, params, timeout)
+        token = hearer.token if hearer is not None else None
+        if hearer is not None and token is not None:
+            self._hearers[token] = hearer
+        try:
+            with self._usage.call():
+                return await self._ask(method, params, timeout)
+        finally:
+            if token is not None:
+                self._hearers.pop(token, None)
 
     async def handshake(self) -> None:
         """Agree on a revision, with a handshake or without; ``NotSent`` if the child doesn't answer as it should."""
@@ -200,7 +215,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
             raise OutcomeUnknown(f"the server did not answer within {timeout:g} s") from None
         except asyncio.CancelledError:
             if probe:
-                self._say_cancelled(number)
+                self._say_cancelled(number, b"no longer wanted")
             raise
         finally:
             self._pending.pop(b"%d" % number, None)
@@ -211,9 +226,9 @@ class StdioConnection(asyncio.SubprocessProtocol):
         if self._unread() > self._limits.reply_bytes:
             raise NotSent("the server's process does not read its input")
 
-    def _say_cancelled(self, number: int) -> None:
+    def _say_cancelled(self, number: int, reason: bytes = b"timed out") -> None:
         if self.alive:
-            self._write_aside(cancelled(number))
+            self._write_aside(cancelled(number, reason))
 
     def _start_probe(self) -> None:
         """A call timed out: find out whether the child still lives."""
@@ -272,6 +287,10 @@ class StdioConnection(asyncio.SubprocessProtocol):
         if message is None:
             self._counters.garbage += 1
         elif isinstance(message.method, str):
+            if self._hearers and message.method == "notifications/progress" and message.raw_id() is None:
+                hearer = self._hearers.get(progress_token(line) or 0)
+                if hearer is not None:
+                    hearer.hear(line)
             self._take_own(message)
         else:
             self._take_response(message)

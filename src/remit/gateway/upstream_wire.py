@@ -213,6 +213,39 @@ ListChanged: TypeAlias = Callable[[], None]
 """Called when the server says that its tools changed: a hint to sync, never a reason to trust. It must not block."""
 
 
+class Hearer(Protocol):
+    """Who wants to be told what a server says of one call before it answers. It must not block."""
+
+    @property
+    def token(self) -> int | None:
+        """The progress token that the call was sent with."""
+
+    def hear(self, data: bytes) -> None:
+        """One notification of progress or of a log, as it came. Third-party text."""
+
+
+HEARD: Final = frozenset({"notifications/progress", "notifications/message"})
+
+
+class _OfToken(msgspec.Struct, rename={"token": "progressToken"}):
+    token: int
+
+
+class _OfProgress(msgspec.Struct):
+    params: _OfToken
+
+
+_progress = msgspec.json.Decoder(_OfProgress)
+
+
+def progress_token(data: bytes) -> int | None:
+    """Which call a progress notification on a pipe speaks of, if it carries a token such as ours."""
+    try:
+        return _progress.decode(data).params.token
+    except UNREADABLE:
+        return None
+
+
 class Connection(Protocol):
     """One initialized conversation with one server. Once it is not ``alive`` it stays so; ask the pool for another."""
 
@@ -243,13 +276,20 @@ class Connection(Protocol):
         """Whether the server is of a revision without handshake."""
 
     async def call(
-        self, method: str, params: bytes | None, timeout: float, repeated: Mapping[str, str] | None = None
+        self,
+        method: str,
+        params: bytes | None,
+        timeout: float,
+        repeated: Mapping[str, str] | None = None,
+        hearer: Hearer | None = None,
     ) -> Reply:
         """One request; ``params`` is one JSON object, sent byte for byte, ``timeout`` is in seconds and total.
 
-        ``repeated`` are headers that repeat arguments, which only a stateless server over HTTP is sent.
+        ``repeated`` are headers that repeat arguments, which only a stateless server over HTTP is sent. ``hearer`` is
+        told what comes on the request's own stream before the answer; over a pipe, progress under its token.
 
-        Raises ``NotSent`` or ``OutcomeUnknown``. A caller that cancels this must take the outcome as unknown too.
+        Raises ``NotSent`` or ``OutcomeUnknown``. A caller that cancels this must take the outcome as unknown too; the
+        server is told that nobody waits any more.
         """
 
     async def aclose(self) -> None:
@@ -329,9 +369,9 @@ def notification(method: str, params: bytes | None = None) -> bytes:
     return b'{"jsonrpc":"2.0","method":%s' % msgspec.json.encode(method) + tail
 
 
-def cancelled(number: int) -> bytes:
-    """The courtesy that tells a server that nobody waits for request ``number`` any more."""
-    return notification("notifications/cancelled", b'{"requestId":%d,"reason":"timed out"}' % number)
+def cancelled(number: int, reason: bytes = b"timed out") -> bytes:
+    """The courtesy that tells a server that nobody waits for request ``number`` any more; ``reason`` is ours."""
+    return notification("notifications/cancelled", b'{"requestId":%d,"reason":"%b"}' % (number, reason))
 
 
 def answer(message: Message) -> bytes | None:

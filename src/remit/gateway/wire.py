@@ -5,13 +5,14 @@ and ``arguments`` stand in the very same body, so that what was decided on is wh
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
 import msgspec
 
 from remit.core.canonical import Json
+from remit.gateway.exchange import Exchange
 from remit.gateway.revisions import HANDSHAKE_TERMS, NEWEST_HANDSHAKE, Terms
 from remit.guards.json_in import as_json
 
@@ -42,13 +43,14 @@ _raw_objects: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One JSON-RPC request. ``raw_id`` and ``raw_arguments`` are the client's own bytes."""
+    """One JSON-RPC request. ``raw_id`` and ``raw_arguments`` are the client's own bytes, ``exchange`` the way back."""
 
     method: str
     params: Mapping[str, Json]
     raw_id: bytes
     raw_arguments: bytes
     terms: Terms = HANDSHAKE_TERMS[NEWEST_HANDSHAKE]
+    exchange: Exchange = field(default_factory=Exchange)
 
     def answer(self, raw_result: bytes) -> bytes:
         """The response to this request around result bytes, in the form of its revision."""
@@ -66,6 +68,7 @@ class Notification:
     """A message that wants no answer."""
 
     method: str
+    params: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,8 @@ class Fault(Exception):
         self.message = message
 
 
-def read(document: Json, body: bytes) -> Request | Notification | Invalid:
-    """What a strictly parsed body is."""
+def read(document: Json, body: bytes, exchange: Exchange | None = None) -> Request | Notification | Invalid:
+    """What a strictly parsed body is; a request is answered by way of ``exchange``."""
     if isinstance(document, list):
         return Invalid("batches are not part of this protocol revision; send one message a request")
     if not isinstance(document, Mapping) or document.get("jsonrpc") != "2.0":
@@ -96,7 +99,7 @@ def read(document: Json, body: bytes) -> Request | Notification | Invalid:
     if not isinstance(method, str):
         return Invalid("this server sends no requests, so it takes no responses")
     if "id" not in document:
-        return Notification(method)
+        return Notification(method, params if isinstance(params, Mapping) else {})
     identifier = document["id"]
     if isinstance(identifier, bool) or not isinstance(identifier, (int, str)):
         return Invalid("id is a string or a whole number")
@@ -106,7 +109,7 @@ def read(document: Json, body: bytes) -> Request | Notification | Invalid:
         return Invalid("params and arguments are objects", as_json(identifier))
     raw = _raw_requests.decode(body)
     arguments = bytes(raw.params.arguments) if raw.params is not None else b"{}"
-    return Request(method, params, bytes(raw.id), arguments)
+    return Request(method, params, bytes(raw.id), arguments, exchange=exchange or Exchange())
 
 
 def result(raw_id: bytes, raw_result: bytes) -> bytes:

@@ -24,6 +24,7 @@ from remit.guards.json_in import as_json, parse
 from remit.guards.secrets import KnownSecrets, redact_known
 from remit.policy.flow import result_labels, unseen_labels
 from remit.services.approve import give_back
+from remit.services.authority import Authority
 from remit.services.deps import Deps, require
 from remit.services.recorded import first_flow
 from remit.services.subjects import subject, subject_of
@@ -69,9 +70,7 @@ async def close_call(
             raise CallClosed(f"{call_id} is forwarded by another, who reports its outcome")
         flow = await unit.sessions.flow(session.root) or first_flow(session)
         authority = await deps.authority.current(unit)
-        known = authority.tools.get(call.tool)
-        same = known is not None and known.review.fingerprint == call.fingerprint
-        review = known.review.output if known and same else await _reviewed_output(unit, call)
+        review = await output_of(unit, authority, call)
         labels = flow.labels.join(_labels(outcome, review, result))  # (11)
         await unit.sessions.put_flow(replace(flow, labels=labels))
         whose = subject(session, authority.agents.get(session.agent))
@@ -151,6 +150,13 @@ async def unseen(unit: Unit, call: Call) -> Labels:
     return unseen_labels(await _reviewed_output(unit, call))
 
 
+async def output_of(unit: Unit, authority: Authority, call: Call) -> OutputReview:
+    """The output as it was reviewed when the call was allowed: from memory where that review is still in force."""
+    known = authority.tools.get(call.tool)
+    same = known is not None and known.review.fingerprint == call.fingerprint
+    return known.review.output if known and same else await _reviewed_output(unit, call)
+
+
 async def _reviewed_output(unit: Unit, call: Call) -> OutputReview:
     """The output as it was reviewed when the call was allowed; a later review does not speak of it."""
     reviews = await unit.nouns.all(ToolReview)
@@ -199,6 +205,8 @@ async def _record(  # each is one fact of the outcome
         private["/result"] = result
     if outcome.error is not None:
         private["/error"] = outcome.error
+    if outcome.heard is not None:
+        private["/frames"] = outcome.heard
     draft = _draft(kind, call, session, whose, outcome=outcome.kind, codes=codes, labels=labels, private=private)
     return await unit.log.append(draft)
 
