@@ -233,6 +233,10 @@ class RemitClient:
         """List the server's tools now and say what is new, changed or gone."""
         return await self._object("POST", f"/v1/servers/{_part(server)}/sync", {})
 
+    async def import_tools(self, server: str, tools: Sequence[Mapping[str, Json]]) -> Document:
+        """Take in Tool objects before the server is connected; they are quarantined like any new ones."""
+        return await self._object("POST", f"/v1/servers/{_part(server)}/import", {"tools": tools})
+
     async def check_server(self, server: str) -> Document:
         """Whether the server can be reached now, and what to do if not. Nothing is changed."""
         return await self._object("POST", f"/v1/servers/{_part(server)}/check", {})
@@ -267,6 +271,11 @@ class RemitClient:
     async def review_tool(self, ref: str, review: Mapping[str, Json]) -> Document:
         """Sign a review of the quarantined fingerprint. Raises ``StaleFingerprint``."""
         return await self._object("POST", _tool_path(ref, "review"), review)
+
+    async def suggested_review(self, ref: str, results: Sequence[Mapping[str, Json]] = ()) -> Document:
+        """A suggested review of what is offered now, with why; ``results`` are recorded CallToolResults."""
+        body: dict[str, Json] = {"results": results} if results else {}
+        return await self._object("POST", _tool_path(ref, "suggest"), body)
 
     async def approve_tool(self, ref: str, fingerprint: str) -> Document:
         """Carry the last review over to this fingerprint. Raises ``StaleFingerprint``."""

@@ -8,6 +8,9 @@ Rules
 - A definition that can't be read exactly is not taken in, and its tool counts as gone. Two different definitions under
   one name are both refused: which of them would be called can't be known.
 - A sync that finds nothing new writes nothing, so it moves no epoch and adds no event.
+
+``imports.py`` takes in definitions before a server is connected. What the server then lists itself replaces them, and
+where it differs that is a change like any other.
 """
 
 import re
@@ -35,7 +38,7 @@ _REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
 @dataclass(frozen=True, slots=True)
-class _Offer:
+class Offer:
     """One definition as it was received and read. ``nameless`` is what stays when only the name changes."""
 
     name: str
@@ -45,16 +48,19 @@ class _Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Refused:
+class Refused:
+    """One definition that was not taken in, and why."""
+
     name: str | None
     why: str
 
     def document(self) -> dict[str, Json]:
+        """As the answer has it."""
         return {"tool": self.name, "why": self.why}
 
 
 @dataclass(slots=True)
-class _Sync:
+class Sync:
     """One sync under way: the unit it writes in, for whom, and what it has found so far."""
 
     deps: Deps
@@ -64,6 +70,7 @@ class _Sync:
     found: dict[str, Json] = field(default_factory=dict)
 
     async def event(self, kind: Kind, tool: Tool | None, seen: str | None, *codes: str) -> None:
+        """Write an event of this sync: about a tool, or about the server."""
         await self.unit.log.append(
             EventDraft(
                 kind=kind,
@@ -77,6 +84,7 @@ class _Sync:
         )
 
     def note(self, ref: str, seen: str | None, state: str) -> None:
+        """Say in the answer how a tool stands."""
         self.found[ref] = {"tool": ref, "fingerprint": seen, "state": state}
 
 
@@ -93,12 +101,12 @@ async def sync(
     if len(definitions) > MAX_TOOLS or sum(map(len, definitions)) > MAX_LIST:
         raise TooLarge(f"a server may list {MAX_TOOLS} tools in {MAX_LIST} bytes")
     seen = fingerprint(identity)
-    offers, refused = _read_all(definitions)
+    offers, refused = read_all(definitions)
     async with deps.store.unit(deps.org) as unit:
         server = await find(unit, Server, named)
         if server.state != "active":
             raise WrongState(f"server {server.name} is retired")
-        work = _Sync(deps, unit, server, caller.person.id if caller else server.id)
+        work = Sync(deps, unit, server, caller.person.id if caller else server.id)
         server = await _identity(work, seen, agrees=caller is not None)
         await _tools(work, offers, adds=caller is not None)
     return {
@@ -108,7 +116,7 @@ async def sync(
     }
 
 
-async def _identity(work: _Sync, seen: str, *, agrees: bool) -> Server:
+async def _identity(work: Sync, seen: str, *, agrees: bool) -> Server:
     """Note what the server is now; the first administrator to look agrees to it, later changes quarantine it."""
     server = work.server
     first = server.pinned is None and agrees
@@ -125,13 +133,13 @@ async def _identity(work: _Sync, seen: str, *, agrees: bool) -> Server:
     return met
 
 
-async def _tools(work: _Sync, offers: Mapping[str, _Offer], *, adds: bool) -> None:
+async def _tools(work: Sync, offers: Mapping[str, Offer], *, adds: bool) -> None:
     known = {tool.ref: tool for tool in await work.unit.nouns.all(Tool) if tool.server == work.server.id}
     listed = {tool_ref(work.server.name, name): offer for name, offer in offers.items()}
     gone = [tool for ref, tool in known.items() if ref not in listed and tool.offered is not None]
     left = {await _nameless(work.unit, tool) for tool in gone}
     for tool in gone:
-        await work.unit.nouns.replace(replace(tool, offered=None))
+        await work.unit.nouns.replace(replace(tool, offered=None, imported=False))
         await work.event(Kind.TOOL_GONE, tool, tool.offered)
         work.note(tool.ref, tool.offered, "gone")
     for ref, offer in listed.items():
@@ -142,10 +150,23 @@ async def _tools(work: _Sync, offers: Mapping[str, _Offer], *, adds: bool) -> No
         elif before.offered != offer.fingerprint:
             await _changed(work, before, offer)
         else:
+            await _confirmed(work, before)
             work.note(ref, offer.fingerprint, "same")
 
 
-async def _new(work: _Sync, ref: str, offer: _Offer, *, renamed: bool) -> None:
+async def _confirmed(work: Sync, tool: Tool) -> None:
+    """The server lists what was known from a file only."""
+    if tool.imported:
+        await work.unit.nouns.replace(replace(tool, imported=False))
+        await work.event(Kind.TOOL_SEEN, tool, tool.offered, "as_imported")
+
+
+async def _new(work: Sync, ref: str, offer: Offer, *, renamed: bool) -> None:
+    await add(work, ref, offer, *(["renamed"] if renamed else []))
+    work.note(ref, offer.fingerprint, "renamed?" if renamed else "new")
+
+
+async def add(work: Sync, ref: str, offer: Offer, *codes: str, imported: bool = False) -> None:
     """A tool never seen under this name, and so in quarantine, whatever it looks like."""
     now = work.deps.clock.now()
     tool = Tool(
@@ -160,17 +181,17 @@ async def _new(work: _Sync, ref: str, offer: _Offer, *, renamed: bool) -> None:
         effect=None,
         approved_at=None,
         created=now,
+        imported=imported,
     )
-    await _keep(work, ref, offer)
+    await keep(work, ref, offer)
     await work.unit.nouns.add(tool)
-    await work.event(Kind.TOOL_SEEN, tool, offer.fingerprint, *(["renamed"] if renamed else []))
-    work.note(ref, offer.fingerprint, "renamed?" if renamed else "new")
+    await work.event(Kind.TOOL_SEEN, tool, offer.fingerprint, *codes)
 
 
-async def _changed(work: _Sync, tool: Tool, offer: _Offer) -> None:
+async def _changed(work: Sync, tool: Tool, offer: Offer) -> None:
     """Another definition than the last one offered; live again only if it is exactly the pinned one."""
-    await _keep(work, tool.ref, offer)
-    changed = replace(tool, offered=offer.fingerprint)
+    await keep(work, tool.ref, offer)
+    changed = replace(tool, offered=offer.fingerprint, imported=False)
     await work.unit.nouns.replace(changed)
     if changed.state == "approved":
         await work.event(Kind.TOOL_SEEN, changed, offer.fingerprint, "as_reviewed")
@@ -179,7 +200,8 @@ async def _changed(work: _Sync, tool: Tool, offer: _Offer) -> None:
     work.note(tool.ref, offer.fingerprint, "changed")
 
 
-async def _keep(work: _Sync, ref: str, offer: _Offer) -> None:
+async def keep(work: Sync, ref: str, offer: Offer) -> None:
+    """Keep a definition, unless it is known."""
     kept = definition_id(ref, offer.fingerprint)
     if await work.unit.nouns.get(Definition, kept) is None:
         definition = Definition(
@@ -199,14 +221,14 @@ async def _nameless(unit: Unit, tool: Tool) -> str:
     return _without_name(parse(definition.body.encode())) if definition else ""
 
 
-def _read_all(definitions: Sequence[bytes]) -> tuple[dict[str, _Offer], list[_Refused]]:
+def read_all(definitions: Sequence[bytes]) -> tuple[dict[str, Offer], list[Refused]]:
     """What can be taken in, by name, and what can't."""
-    offers: dict[str, _Offer] = {}
-    refused: list[_Refused] = []
+    offers: dict[str, Offer] = {}
+    refused: list[Refused] = []
     twins: set[str] = set()
     for raw in definitions:
         read = _read(raw)
-        if isinstance(read, _Refused):
+        if isinstance(read, Refused):
             refused.append(read)
         elif offers.setdefault(read.name, read).fingerprint != read.fingerprint:
             twins.add(read.name)
@@ -214,23 +236,23 @@ def _read_all(definitions: Sequence[bytes]) -> tuple[dict[str, _Offer], list[_Re
     twins |= {one.name for one in refused if one.name in offers and one.name is not None}
     for name in sorted(twins):
         del offers[name]
-        refused.append(_Refused(name, "the list has two different definitions of this name"))
+        refused.append(Refused(name, "the list has two different definitions of this name"))
     return offers, refused
 
 
-def _read(raw: bytes) -> _Offer | _Refused:
+def _read(raw: bytes) -> Offer | Refused:
     if len(raw) > MAX_DEFINITION:
-        return _Refused(None, f"the definition is larger than {MAX_DEFINITION} bytes")
+        return Refused(None, f"the definition is larger than {MAX_DEFINITION} bytes")
     try:
         document = parse(raw)
         name = document.get("name") if isinstance(document, Mapping) else None
         if not isinstance(document, Mapping) or not isinstance(name, str) or _NAME.fullmatch(name) is None:
-            return _Refused(None, "it has no name of 1 to 128 letters, digits and . _ - /")
+            return Refused(None, "it has no name of 1 to 128 letters, digits and . _ - /")
         if any(_foreign(document.get(schema)) for schema in ("inputSchema", "outputSchema")):
-            return _Refused(name, "its schema refers to something outside itself")
-        return _Offer(name, fingerprint(document), raw.decode(), _without_name(document))
+            return Refused(name, "its schema refers to something outside itself")
+        return Offer(name, fingerprint(document), raw.decode(), _without_name(document))
     except BadInput as error:
-        return _Refused(None, error.detail)
+        return Refused(None, error.detail)
 
 
 def _without_name(document: Json) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
 from remit.core.errors import InvalidDocument, NotFound
-from remit.services import agents, grants, keys, people, policies, review, servers
+from remit.services import agents, grants, imports, keys, people, policies, review, servers, suggestions
 from remit.services.deps import Deps
 from remit.services.servers import Place
 from remit.web.job import PAGED, Answer, Job, Made, Route, page
@@ -76,6 +76,14 @@ async def show_server(job: Job) -> Answer:
 async def sync_server(job: Job) -> Answer:
     """Read the server's own tool list."""
     return await job.doors.sync(await job.person(), job.path["id"])
+
+
+async def import_tools(job: Job) -> Answer:
+    """Take in a tool list from a file, before the server is connected."""
+    listed = job.body["tools"]
+    return await imports.import_tools(
+        job.deps, await job.person(), job.path["id"], listed if isinstance(listed, list) else []
+    )
 
 
 async def check_server(job: Job) -> Answer:
@@ -175,6 +183,14 @@ async def review_of(job: Job) -> Answer:
     return await review.review_of(job.deps, await job.person(), _ref(job))
 
 
+async def suggest_review(job: Job) -> Answer:
+    """A suggested review of the definition that is offered now."""
+    given = job.body.get("results", [])
+    return await suggestions.suggestion(
+        job.deps, await job.person(), _ref(job), given if isinstance(given, list) else []
+    )
+
+
 async def apply_review(job: Job) -> Answer:
     """Sign a review of the quarantined definition."""
     caller = await job.person()
@@ -235,6 +251,9 @@ ROUTES = (
     Route("GET", "/v1/servers/{id}", "person", show_server, "one server", gives="Server"),
     Route("PATCH", "/v1/servers/{id}", "person", mover("servers"), "retire", "StateRequest", "Server"),
     Route("POST", "/v1/servers/{id}/sync", "person", sync_server, "read its tool list", "TokenRequest", "SyncAnswer"),
+    Route(
+        "POST", "/v1/servers/{id}/import", "person", import_tools, "take in a tool list", "ImportRequest", "SyncAnswer"
+    ),
     Route("POST", "/v1/servers/{id}/check", "person", check_server, "can it be reached", "TokenRequest", "ServerCheck"),
     Route(
         "POST",
@@ -273,6 +292,15 @@ ROUTES = (
         apply_review,
         "sign a review",
         "ToolReview",
+        "ToolReview",
+    ),
+    Route(
+        "POST",
+        "/v1/tools/{server}/{tool:path}/suggest",
+        "person",
+        suggest_review,
+        "a suggested review",
+        "SuggestRequest",
         "ToolReview",
     ),
     Route(
