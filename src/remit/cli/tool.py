@@ -37,6 +37,7 @@ class State(StrEnum):
 
 _COLUMNS: Final = (
     Column("tool"),
+    Column("kind"),
     Column("state"),
     Column("effect"),
     Column("pinned", lambda item: _short(item["pinned"])),

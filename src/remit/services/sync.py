@@ -8,6 +8,8 @@ Rules
 - A definition that can't be read exactly is not taken in, and its tool counts as gone. Two different definitions under
   one name are both refused: which of them would be called can't be known.
 - A sync that finds nothing new writes nothing, so it moves no epoch and adds no event.
+- What a server offers beside tools (``surfaces.py``) is taken in the same way, under names that no tool may have: a
+  tool that claims one is refused, and never mistaken for it.
 """
 
 import re
@@ -15,17 +17,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from remit.core import entitlements
 from remit.core.canonical import Json, fingerprint
 from remit.core.credentials import PersonCaller
 from remit.core.errors import BadInput, TooLarge, WrongState
 from remit.core.events import EventDraft, Kind
-from remit.core.ids import flat_alias, tool_ref
+from remit.core.ids import tool_ref
 from remit.core.ports import Unit
 from remit.core.servers import Server
 from remit.core.tools import Definition, Tool, definition_id
 from remit.guards.json_in import parse
 from remit.services.deps import Deps, require
 from remit.services.registry import find
+from remit.services.surfaces import NO_SURFACES, Surfaces, read
 
 MAX_DEFINITION: Final = 64 * 1024
 MAX_TOOLS: Final = 5_000
@@ -81,10 +85,16 @@ class _Sync:
 
 
 async def sync(
-    deps: Deps, caller: PersonCaller | None, named: str, identity: Json, definitions: Sequence[bytes]
+    deps: Deps,
+    caller: PersonCaller | None,
+    named: str,
+    identity: Json,
+    definitions: Sequence[bytes],
+    beside: Surfaces = NO_SURFACES,
 ) -> dict[str, Json]:
     """Take in what a server lists. ``definitions`` are the raw Tool objects of all pages, ``identity`` what else it is.
 
+    ``beside`` is what it offers beside tools.
     By an administrator, or by the gateway (``caller`` None). Raises ``WrongState`` for a retired server, ``TooLarge``
     for a list beyond ``MAX_TOOLS`` or ``MAX_LIST``, ``Malformed`` for an identity that has no canonical form.
     """
@@ -94,6 +104,7 @@ async def sync(
         raise TooLarge(f"a server may list {MAX_TOOLS} tools in {MAX_LIST} bytes")
     seen = fingerprint(identity)
     offers, refused = _read_all(definitions)
+    _add_surfaces(offers, refused, beside)
     async with deps.store.unit(deps.org) as unit:
         server = await find(unit, Server, named)
         if server.state != "active":
@@ -153,7 +164,7 @@ async def _new(work: _Sync, ref: str, offer: _Offer, *, renamed: bool) -> None:
         id=work.deps.new_id("tol"),
         server=work.server.id,
         ref=ref,
-        alias=flat_alias(work.server.name, offer.name),
+        alias=entitlements.alias_of(work.server.name, offer.name),
         pinned=None,
         offered=offer.fingerprint,
         review=None,
@@ -218,6 +229,15 @@ def _read_all(definitions: Sequence[bytes]) -> tuple[dict[str, _Offer], list[_Re
     return offers, refused
 
 
+def _add_surfaces(offers: dict[str, _Offer], refused: list[_Refused], beside: Surfaces) -> None:
+    """Put what is offered beside tools to the rest. INVARIANT: no tool was read under such a name."""
+    found = read(beside)
+    for name, body in found.bodies.items():
+        document = parse(body.encode())
+        offers[name] = _Offer(name, fingerprint(document), body, _without_name(document))
+    refused += [_Refused(name, why) for name, why in found.refused]
+
+
 def _read(raw: bytes) -> _Offer | _Refused:
     if len(raw) > MAX_DEFINITION:
         return _Refused(None, f"the definition is larger than {MAX_DEFINITION} bytes")
@@ -226,6 +246,8 @@ def _read(raw: bytes) -> _Offer | _Refused:
         name = document.get("name") if isinstance(document, Mapping) else None
         if not isinstance(document, Mapping) or not isinstance(name, str) or _NAME.fullmatch(name) is None:
             return _Refused(None, "it has no name of 1 to 128 letters, digits and . _ - /")
+        if entitlements.is_reserved(name):
+            return _Refused(name, "its name begins as only what a server offers beside tools does")
         if any(_foreign(document.get(schema)) for schema in ("inputSchema", "outputSchema")):
             return _Refused(name, "its schema refers to something outside itself")
         return _Offer(name, fingerprint(document), raw.decode(), _without_name(document))
