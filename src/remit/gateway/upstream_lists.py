@@ -60,8 +60,16 @@ _codes = msgspec.json.Decoder(_Coded)
 
 
 async def list_tools(connection: Connection, timeout: float = 60.0) -> tuple[bytes, ...]:
-    """Every Tool object of the server; ``timeout`` is in seconds, total. Raises as ``list_all`` does."""
-    return await list_all(connection, TOOLS, timeout)
+    """Every Tool object of the server; ``timeout`` is in seconds, total. Raises as ``list_all`` does.
+
+    A server that declares no tools and does not serve their list has none.
+    """
+    try:
+        return await list_all(connection, TOOLS, timeout)
+    except ListRefused as error:
+        if error.unserved and "tools" not in _declared(connection.server_info):
+            return ()
+        raise
 
 
 async def list_surfaces(connection: Connection) -> Surfaces:
