@@ -79,6 +79,6 @@ if __name__ == "__main__":
         on_completion=complete,
     )
     listening = socket.create_server(("127.0.0.1", 0))
-    print(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp", flush=True)
+    print(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp", flush=True)  # noqa: T201 - its only way to tell
     config = uvicorn.Config(server.streamable_http_app(), log_config=None, access_log=False)
     uvicorn.Server(config).run(sockets=[listening])

@@ -4,11 +4,18 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from remit.core import entitlements
 from remit.core.errors import InvalidDocument
 from remit.gateway import revisions
+from remit.gateway.proxy import Doorway
+from remit.gateway.surfaces import place, respelled
+from remit.guards.shape import ArgumentShape
 from remit.services import grants, policies, review, servers
 from tests.gateway.surfaced import ALL, META, READS, SAYS, Surfaced, asked, code_of
 from tests.services.world import World, tool
@@ -397,6 +404,30 @@ async def test_a_uri_goes_to_the_server_before_its_first_plus_and_to_no_other(ho
         assert (await asked(house, "resources/read", {"uri": wrong}))["error"]["code"] == -32602
 
 
+@pytest.mark.claim("surface:uri-as-it-is")
+@given(st.lists(st.sampled_from(("a", ".", "%2e", "%2E", "/", "\\", "%2f", "%5C", "?", "#")), max_size=9).map("".join))
+def test_no_path_that_climbs_once_it_is_decoded_passes_the_pinned_schema(tail: str) -> None:
+    """The law behind it: decode, read backslashes as slashes, and no segment of the path is one or two dots."""
+    uri = f"file:///open/{tail}"
+    path = uri.partition("?")[0].partition("#")[0]
+    segments = unquote(path).replace("\\", "/").split("/")
+    # Also before a question mark or hash that a server might decode out of the path.
+    climbs = any(one in (".", "..") for one in segments)
+    faults = ArgumentShape.compile(dict(entitlements.SCHEMAS["resources/read"])).check({"uri": uri})
+    if climbs:
+        assert faults
+
+
+@given(st.from_regex(r"[a-z][a-z0-9-]{0,31}", fullmatch=True), st.text(min_size=1))
+def test_what_a_list_shows_names_its_server_and_reads_back_as_it_was(server: str, uri: str) -> None:
+    try:
+        raw = json.dumps({"name": "n", "uri": uri}, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return
+    shown = json.loads(respelled(raw, "uri", f"{server}+"))["uri"]
+    assert place(Doorway(None), shown) == (server, uri)
+
+
 async def test_what_a_client_puts_beside_the_uri_is_not_forwarded(house: House) -> None:
     extra = {**URI, "arguments": {"uri": "note:///other"}, "name": "pay_invoice", "_meta": {"x": 1, "traceparent": "t"}}
     assert "result" in await asked(house, "resources/read", extra)
@@ -472,6 +503,19 @@ async def test_a_server_that_fails_is_passed_over_in_the_flat_list_and_named(hou
     up(house).errors.clear()
     up(house).answers["resources/list"] = b'{"resources":[{"name":"no uri"}]}'
     assert "withheld" in (await asked(house, "resources/list"))["error"]["message"]
+
+
+async def test_of_several_servers_one_that_fails_is_named_and_hides_no_other(house: House) -> None:
+    await beside(house, "attic")
+    await house.world.review("attic/resources/list", effect="write")
+    await house.world.grant("attic/resources/list")
+    text = '@id("no") forbid (principal, action == Remit::Action::"attic/resources/list", resource);'
+    await policies.apply(house.world.deps, house.world.admin, (("no.cedar", text),))
+    result = (await asked(house, "resources/list"))["result"]
+    assert [one["uri"] for one in result["resources"]] == ["office+note:///a"]
+    [left_out] = result["_meta"]["remit/left_out"]
+    assert left_out["server"] == "attic"
+    assert "policy.denied" in left_out["text"]
 
 
 async def test_the_same_call_id_is_not_needed_twice_for_one_list(house: House) -> None:

@@ -61,8 +61,13 @@ class _Page(msgspec.Struct, frozen=True, rename="camel"):
     next_cursor: str | None = None
 
 
+class _Error(msgspec.Struct, frozen=True):
+    message: str = ""
+
+
 class _Answered(msgspec.Struct, frozen=True):
     result: msgspec.Raw = msgspec.Raw(b"")
+    error: _Error = _Error()
 
 
 _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -98,7 +103,7 @@ class Surfaces:
 
     async def _read(self, sight: Sight, door: Door, request: wire.Request, caller: SessionCaller) -> bytes:
         asked = _named(request, "uri")
-        server, uri = _place(door, asked)
+        server, uri = place(door, asked)
         call = _private(_as_call(request, asked, {"uri": uri}))
         return await self._calls.call(sight, tool_ref(server, READ), call, caller)
 
@@ -136,11 +141,11 @@ class Surfaces:
             call = _unasked(_as_call(_unnamed(request), LIST, {"cursor": at} if at is not None else {}))
             last = await self._calls.call(sight, tool_ref(pending[0], LIST), call, caller)
             page = _page(last)
-            if page is None:
-                left_out.append(pending[0])
+            if isinstance(page, str):
+                left_out.append({"server": pending[0], "text": page})
             else:
-                found += [_respelled(one, "uri", f"{pending[0]}+") for one in page.resources]
-            at = page.next_cursor if page is not None else None
+                found += [respelled(one, "uri", f"{pending[0]}+") for one in page.resources]
+            at = None if isinstance(page, str) else page.next_cursor
             if at is None:
                 pending.pop(0)
         if last is not None and len(left_out) == len(reached) and not found:
@@ -153,7 +158,7 @@ class Surfaces:
     async def _templates(self, sight: Sight, door: Door, request: wire.Request, caller: SessionCaller) -> bytes:
         del caller
         shown = [
-            (f"{known.tool.ref} {place:06}", raw if door.server else _respelled(raw, "uriTemplate", f"{name}+"))
+            (f"{known.tool.ref} {place:06}", raw if door.server else respelled(raw, "uriTemplate", f"{name}+"))
             for known in _shown(sight, door, READ)
             for name in [known.server.name]
             for place, (_, raw) in enumerate(templates_of(known.body))
@@ -236,7 +241,7 @@ def _unnamed(request: wire.Request) -> wire.Request:
     return replace(request, params={**request.params, "_meta": meta})
 
 
-def _place(door: Door, uri: str) -> tuple[str, str]:
+def place(door: Door, uri: str) -> tuple[str, str]:
     """The server that a URI is at, and the URI there. Raises ``wire.Fault`` for one that names no server."""
     if door.server is not None:
         return door.server, uri
@@ -268,7 +273,7 @@ def _completed(sight: Sight, door: Door, given: Mapping[str, Json]) -> tuple[str
         known = sight.shown(_prompt_ref(sight, door, name))
         own = known.tool.ref.partition("/")[2].removeprefix(PROMPT) if known is not None else name
     else:
-        server, own = _place(door, name)
+        server, own = place(door, name)
         known = sight.shown(tool_ref(server, READ))
         if known is not None and all(uri != own for uri, _ in templates_of(known.body)):
             known = None
@@ -302,13 +307,13 @@ def _listed(request: wire.Request, member: bytes, shown: Iterable[tuple[str, byt
     return wire.result(request.raw_id, request.terms.page(body))
 
 
-def _page(answer: bytes) -> _Page | None:
-    """The page in a response; None for a response that is an error."""
-    result = _answers.decode(answer).result
-    return _pages.decode(result) if bytes(result) else None
+def _page(answer: bytes) -> _Page | str:
+    """The page in a response, or the words of an error."""
+    said = _answers.decode(answer)
+    return _pages.decode(said.result) if bytes(said.result) else said.error.message
 
 
-def _respelled(raw: bytes, member: str, prefix: str) -> bytes:
+def respelled(raw: bytes, member: str, prefix: str) -> bytes:
     """An object with this before one of its members, a string; every other member keeps its bytes and its place."""
     members = {name: bytes(value) for name, value in _objects.decode(raw).items()}
     members[member] = as_json(prefix + msgspec.json.decode(members[member], type=str))

@@ -49,7 +49,7 @@ def _content(one: Json) -> bool:
 def _resources(result: Mapping[str, Json]) -> bool:
     listed = result.get("resources")
     return (
-        isinstance(result.get("nextCursor", ""), str)
+        isinstance(result.get("nextCursor"), str | None)
         and isinstance(listed, list)
         and all(isinstance(one, Mapping) and isinstance(one.get("uri"), str) for one in listed)
     )
