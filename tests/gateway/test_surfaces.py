@@ -443,6 +443,32 @@ async def test_the_header_names_the_uri_that_the_body_names(house: House) -> Non
     assert up(house).sent("resources/read") == []
 
 
+# ------------------------------------------------------------------------------------------------- lists in pages
+
+
+async def test_prompts_and_templates_come_in_pages_that_hold_each_once(
+    bare: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("remit.gateway.surfaces.PAGE", 2)
+    names = [f"p{number}" for number in range(5)]
+    up(bare).prompts = [b'{"name":"%s"}' % name.encode() for name in names]
+    up(bare).templates = [b'{"uriTemplate":"%s:{x}","name":"n"}' % name.encode() for name in names]
+    await bare.govern("resources/read", *(f"prompts/get:{name}" for name in names))
+    for method, member, key, wanted in (
+        ("prompts/list", "prompts", "name", [f"office__{name}" for name in names]),
+        ("resources/templates/list", "resourceTemplates", "uriTemplate", [f"office+{name}:{{x}}" for name in names]),
+    ):
+        pages: list[list[str]] = []
+        cursor: str | None = None
+        while cursor is not None or not pages:
+            result = (await asked(bare, method, {} if cursor is None else {"cursor": cursor}))["result"]
+            pages.append([one[key] for one in result[member]])
+            cursor = result.get("nextCursor")
+        assert [len(page) for page in pages] == [2, 2, 1]
+        assert [name for page in pages for name in page] == wanted
+        assert (await asked(bare, method, {"cursor": "gA=="}))["error"]["code"] == -32602
+
+
 # ------------------------------------------------------------------------------------------------- the flat list
 
 

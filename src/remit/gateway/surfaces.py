@@ -12,9 +12,9 @@ At the flat door a prompt has an alias as a tool has, and a URI has its server b
 import asyncio
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
@@ -157,22 +157,18 @@ class Surfaces:
 
     async def _templates(self, sight: Sight, door: Door, request: wire.Request, caller: SessionCaller) -> bytes:
         del caller
-        shown = [
-            (f"{known.tool.ref} {place:06}", raw if door.server else respelled(raw, "uriTemplate", f"{name}+"))
+        shown = (
+            (f"{known.tool.ref} {number:06}", partial(_template, door, known.server.name, raw))
             for known in _shown(sight, door, READ)
-            for name in [known.server.name]
-            for place, (_, raw) in enumerate(templates_of(known.body))
-        ]
+            for number, (_, raw) in enumerate(templates_of(known.body))
+        )
         return _listed(request, b"resourceTemplates", shown)
 
     # ------------------------------------------------------------------------------------ prompts, completion
 
     async def _prompts(self, sight: Sight, door: Door, request: wire.Request, caller: SessionCaller) -> bytes:
         del caller
-        shown = (
-            (known.tool.ref, known.body if door.server else wire.renamed(known.body, known.tool.alias))
-            for known in _shown(sight, door, GET)
-        )
+        shown = ((known.tool.ref, partial(_prompt, door, known)) for known in _shown(sight, door, GET))
         return _listed(request, b"prompts", shown)
 
     async def _prompt(self, sight: Sight, door: Door, request: wire.Request, caller: SessionCaller) -> bytes:
@@ -298,12 +294,20 @@ def _shown(sight: Sight, door: Door, method: Method) -> Iterator[ReviewedTool]:
     )
 
 
-def _listed(request: wire.Request, member: bytes, shown: Iterable[tuple[str, bytes]]) -> bytes:
-    """A page of definitions, each under the key by which they are in order."""
+def _template(door: Door, server: str, raw: bytes) -> bytes:
+    return raw if door.server is not None else respelled(raw, "uriTemplate", f"{server}+")
+
+
+def _prompt(door: Door, known: ReviewedTool) -> bytes:
+    return known.body if door.server is not None else wire.renamed(known.body, known.tool.alias)
+
+
+def _listed(request: wire.Request, member: bytes, shown: Iterable[tuple[str, Callable[[], bytes]]]) -> bytes:
+    """A page of definitions, each under the key by which they are in order; only those of the page are written out."""
     after = wire.cursor(request.params.get("cursor"))
-    rest: Sequence[tuple[str, bytes]] = [pair for pair in shown if pair[0] > after]
+    rest = [pair for pair in shown if pair[0] > after]
     more = b',"nextCursor":' + as_json(wire.cursor_after(rest[PAGE - 1][0])) if len(rest) > PAGE else b""
-    body = b'{"' + member + b'":[' + b",".join(raw for _, raw in rest[:PAGE]) + b"]" + more + b"}"
+    body = b'{"' + member + b'":[' + b",".join(write() for _, write in rest[:PAGE]) + b"]" + more + b"}"
     return wire.result(request.raw_id, request.terms.page(body))
 
 
