@@ -23,6 +23,7 @@ from remit.problems import TABLE
 from remit.services.approve import LIFE, MAX_SHOWN
 from remit.services.decide import FORWARD_WITHIN, REPORT_WITHIN
 from remit.services.sessions import DEFAULT_LIFE, LONGEST_LIFE, MAX_DEPTH, TOKEN_LIFE
+from remit.services.surfaces import MAX_PROMPTS, MAX_TEMPLATE_BYTES, MAX_TEMPLATES
 from remit.services.sync import MAX_DEFINITION, MAX_TOOLS
 from remit.settings import Settings
 from tests.claims import page as claims_page
@@ -116,6 +117,8 @@ def limits() -> str:
         "one tool definition": f"{MAX_DEFINITION // 1024} KiB",
         "tools of one server": f"{MAX_TOOLS:,}",
         "tools on a page of tools/list": f"{PAGE}",
+        "prompts of one server": f"{MAX_PROMPTS:,}",
+        "resource templates of one server": f"{MAX_TEMPLATES:,}, in {MAX_TEMPLATE_BYTES // 1024} KiB",
         "session token": f"{TOKEN_LIFE // 60_000} minutes",
         "session": f"{DEFAULT_LIFE // HOUR_MS} hour unless asked, {LONGEST_LIFE // HOUR_MS // 24} days at most",
         "agents on a chain": f"{MAX_DEPTH}",

@@ -140,6 +140,39 @@ CLAIMS: dict[str, Claim] = {
     "denial:storm-suspends": Claim(
         "A storm of refused calls closes a session and all under its root for a while.", "MP", "DESIGN 6"
     ),
+    "surface:own-door-only": Claim(
+        "Resources, prompts and completion are never reached as tools, nor a tool as one of them, whatever its name.",
+        "MPU",
+        "ATTACKS F7",
+    ),
+    "surface:hidden-alike": Claim(
+        "A prompt, resource or template that is hidden, not granted or not there answers the same, completion too.",
+        "MP",
+        "INTERFACES 5",
+    ),
+    "surface:pinned": Claim(
+        "A prompt is used, and resources are read, only while prompt and templates are what was reviewed.",
+        "MPU",
+        "ATTACKS F2",
+    ),
+    "surface:third-party": Claim(
+        "Prompts, resources and completions are third-party text, whatever role or writer they claim.",
+        "MU",
+        "ATTACKS A6",
+    ),
+    "surface:result-shape": Claim(
+        "What a resource, prompt or completion answers has the shape of its kind, or is withheld.", "U", "DESIGN 2"
+    ),
+    "surface:uri-as-it-is": Claim(
+        "The URI that was decided on is the one that is read, at the server it names, and no spelling climbs out of it.",
+        "MP",
+        "ATTACKS B12",
+    ),
+    "surface:cursors-are-bound": Claim(
+        "A cursor of the flat list of resources is good for the session it was given to, and can't be made.",
+        "MP",
+        "ATTACKS A10",
+    ),
     "gateway:headers-agree": Claim(
         "What headers say of a request and what its body says is the same, or nothing is done.", "MP", "ATTACKS F"
     ),

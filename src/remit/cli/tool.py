@@ -44,6 +44,7 @@ def _labels(item: Document) -> str:
 
 _COLUMNS: Final = (
     Column("tool"),
+    Column("kind"),
     Column("state"),
     Column("effect"),
     Column("labels", _labels),

@@ -1,4 +1,4 @@
-"""The one method that is forwarded: a tool call, opened, forwarded at most once, and closed.
+"""What is forwarded: a call of a tool (or of what stands beside tools), opened, forwarded at most once, and closed.
 
 A call is forwarded only with an Allow in hand, over a connection whose tool list was just compared with the pins; and
 its result is handed on only after the outcome was recorded. Nothing that was sent is sent again.
@@ -14,6 +14,7 @@ import structlog
 from remit.core.calls import Outcome, ProposedCall
 from remit.core.credentials import SessionCaller
 from remit.core.decisions import Allow, Decision
+from remit.core.entitlements import CALL
 from remit.core.errors import BadInput, Conflict, RemitError, Unavailable
 from remit.core.ids import RANDOM_BYTES, digits_of, is_call_id
 from remit.gateway import asking, meta, revisions, wire
@@ -162,9 +163,9 @@ class ToolCalls:
         """The call on its way to its server."""
         stream = stream_of(self._deps, caller, decision.call_id, request, ready.secrets)
         beside = meta.forwarded(request.meta) | (stream.meta(stateless=ready.connection.stateless) if stream else {})
-        params = wire.call_params(decision.tool.partition("/")[2], request.raw_arguments, beside)
+        params = wire.upstream_params(request.method, decision.tool.partition("/")[2], request.raw_arguments, beside)
         repeated = self._repeated(request, decision) if ready.connection.stateless else None
-        return ready.connection.call("tools/call", params, self._timeout, repeated, stream)
+        return ready.connection.call(request.method, params, self._timeout, repeated, stream)
 
     def _repeated(self, request: wire.Request, decision: Decision) -> Mapping[str, str]:
         """The headers that repeat arguments of this call towards a stateless server."""
@@ -189,7 +190,7 @@ class ToolCalls:
             said = f"Remit: {decision.tool} asked for more input, which is not passed on, and so did not answer."
             asked = Outcome("failed", error="more input was asked for", may_have_acted=True)
             return await self._closed(request, caller, decision, asked, ready, said)
-        cleaned = meta.without_ours(result)
+        cleaned = (meta.without_ours if request.method == CALL else meta.without_ours_beside)(result)
         failed = isinstance(result, Mapping) and result.get("isError") is True
         outcome = Outcome("failed" if failed else "done", result=cleaned)
         raw = reply.raw if cleaned is result else as_json(cleaned)
@@ -213,7 +214,7 @@ class ToolCalls:
             error=words.decode(errors="replace"),
             may_have_acted=not (isinstance(code, int) and code in wire.REFUSED_UNREAD),
         )
-        return await self._closed(request, caller, decision, outcome, ready, said)
+        return await self._closed(request, caller, decision, outcome, ready, said, code=_passed(code))
 
     async def _closed(
         self,
@@ -224,6 +225,7 @@ class ToolCalls:
         ready: Ready | None,
         said: str | None,
         raw: bytes = b"",
+        code: int = wire.INTERNAL_ERROR,
     ) -> bytes:
         """Record the outcome; only then answer, with ``said`` or with the result as it may be shown."""
         secrets = ready.secrets if ready else None
@@ -235,7 +237,9 @@ class ToolCalls:
             text = f"Remit: the outcome of {decision.tool} could not be recorded, so it is withheld. {error.hint}"
             return request.answer(wire.tool_error(text))
         if said is not None:
-            return request.answer(wire.tool_error(f"{said} [event {delivery.event}]"))
+            return request.answer(wire.tool_error(f"{said} [event {delivery.event}]", code=code))
+        if delivery.withheld and request.method != CALL:
+            return request.answer(wire.tool_error(f"Remit: {delivery.withheld}. [event {delivery.event}]", code=code))
         return request.answer(as_json(delivery.result) if delivery.altered else raw)
 
     def _call_id(self, request: wire.Request) -> str:
@@ -249,9 +253,24 @@ class ToolCalls:
 
 def _not_allowed(request: wire.Request, decision: Decision) -> bytes:
     """A Deny or an Ask as a tool result. What is hidden is named as it was asked for."""
-    if decision.hidden:
-        decision = replace(decision, tool=str(request.params.get("name", "")))
-    return request.answer(wire.tool_error(decision.sentence(), decision.document()))
+    if not decision.hidden:
+        return request.answer(wire.tool_error(decision.sentence(), decision.document()))
+    decision = replace(decision, tool=str(request.params.get("name", "")))
+    if request.method == CALL:
+        return request.answer(wire.tool_error(decision.sentence(), decision.document()))
+    said = (
+        f"Remit refused {decision.tool}: there is no such thing here. Use what the lists show; access can be requested."
+    )
+    said += f" [{decision.reasons[0].code}, event {decision.event}]"
+    return request.answer(wire.tool_error(said, decision.document(), wire.INVALID_PARAMS))
+
+
+def _passed(code: object) -> int:
+    """The code of a server's error as it is passed on, where a method answers with errors: only what speaks of params.
+
+    Others tell a client to do something (ask its user, connect anew), and no server tells ours.
+    """
+    return code if isinstance(code, int) and code in (wire.INVALID_PARAMS, wire.NOT_FOUND) else wire.INTERNAL_ERROR
 
 
 def _call_id_is_sound(request: wire.Request) -> bool:

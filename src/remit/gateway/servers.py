@@ -1,6 +1,6 @@
 """From a server record to a connection that is safe to forward to.
 
-A connection is used only after its own tool list and identity were compared with the pins: when it is opened, when the
+A connection is used only after what it lists and its identity were compared with the pins: when it is opened, when the
 server says that its list changed, and at least every ``resync`` seconds. What differs goes into quarantine before the
 next decision; a comparison never approves anything. Credentials are opened here, injected into the target, and known
 to the close of a call so that they can be taken out of results.
@@ -29,6 +29,7 @@ from remit.gateway.upstream import (
     Target,
     UpstreamKey,
     Upstreams,
+    list_surfaces,
     list_tools,
 )
 from remit.guards.json_in import JsonLimits, parse
@@ -164,9 +165,9 @@ class Servers:
     async def _compare(
         self, caller: PersonCaller | None, server: Server, target: Target, connection: Connection
     ) -> Json:
-        definitions = await list_tools(connection)
+        definitions, beside = await list_tools(connection), await list_surfaces(connection)
         identity = await _identity(target, connection.server_info)
-        return await sync.sync(self._deps, caller, server.id, identity, definitions)
+        return await sync.sync(self._deps, caller, server.id, identity, definitions, beside)
 
     async def _target(self, server: Server) -> tuple[Target, KnownSecrets | None]:
         """Where a server is reached, and the credentials injected there.

@@ -1,4 +1,4 @@
-"""Come in here for a connection to an MCP server behind us: the pool that opens them, and the walk over a tool list.
+"""Come in here for a connection to an MCP server behind us: the pool that opens them.
 
 Rules
 - A connection is handed out only for the key it was opened for: org, server, credential owner, agent session. Where any
@@ -8,7 +8,8 @@ Rules
   from 1 s again after a minute of health. Whoever asks sooner gets ``NotSent`` at once; nobody is kept waiting.
 - Nothing is retried here. ``NotSent`` tells the caller that a second try is safe; ``OutcomeUnknown`` that it is not.
 
-The two transports are in ``upstream_http.py`` and ``upstream_stdio.py``, their common words in ``upstream_wire.py``.
+The two transports are in ``upstream_http.py`` and ``upstream_stdio.py``, their common words in ``upstream_wire.py``,
+and the walk over what a server lists in ``upstream_lists.py``.
 """
 
 import asyncio
@@ -16,13 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
-
-from remit.core.errors import UpstreamUnavailable
 from remit.gateway.upstream_http import HttpConnection, open_http
+from remit.gateway.upstream_lists import list_surfaces, list_tools
 from remit.gateway.upstream_stdio import StdioConnection, open_stdio
 from remit.gateway.upstream_wire import (
-    UNREADABLE,
     Connection,
     Counters,
     ErrorReply,
@@ -60,6 +58,7 @@ __all__ = [
     "Target",
     "UpstreamKey",
     "Upstreams",
+    "list_surfaces",
     "list_tools",
     "open_http",
     "open_stdio",
@@ -68,9 +67,6 @@ __all__ = [
 FIRST_BACKOFF: Final = 1.0
 LONGEST_BACKOFF: Final = 30.0
 HEALTHY_SECONDS: Final = 60.0
-MAX_TOOLS: Final = 10_000
-MAX_PAGES: Final = 100
-MAX_LIST_BYTES: Final = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,46 +263,3 @@ class Upstreams:
 def _being_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-class _ToolPage(msgspec.Struct, frozen=True, rename="camel"):
-    tools: list[msgspec.Raw]
-    next_cursor: str | None = None
-
-
-_pages = msgspec.json.Decoder(_ToolPage)
-
-
-async def list_tools(connection: Connection, timeout: float = 60.0) -> tuple[bytes, ...]:
-    """Every Tool object of the server, byte for byte as received, all pages in order; ``timeout`` is in seconds, total.
-
-    Raises ``UpstreamUnavailable`` if the server refuses, repeats a cursor, or lists more than ``MAX_TOOLS`` tools,
-    ``MAX_PAGES`` pages or ``MAX_LIST_BYTES``: half a list is none, since what is missing would look removed.
-    """
-    tools: list[bytes] = []
-    seen: set[str] = set()
-    params: bytes | None = None
-    loop = asyncio.get_running_loop()
-    deadline, size = loop.time() + timeout, 0
-    for _ in range(MAX_PAGES):
-        page = _page(await connection.call("tools/list", params, max(deadline - loop.time(), 0.001)))
-        tools.extend(bytes(tool) for tool in page.tools)
-        size += sum(map(len, page.tools))
-        if len(tools) > MAX_TOOLS or size > MAX_LIST_BYTES:
-            raise UpstreamUnavailable(f"the server lists more than {MAX_TOOLS} tools or {MAX_LIST_BYTES} bytes")
-        if page.next_cursor is None:
-            return tuple(tools)
-        if page.next_cursor in seen:
-            raise UpstreamUnavailable("the server's tool list comes back to a page that was read before")
-        seen.add(page.next_cursor)
-        params = msgspec.json.encode({"cursor": page.next_cursor})
-    raise UpstreamUnavailable(f"the server's tool list has more than {MAX_PAGES} pages")
-
-
-def _page(reply: Reply) -> _ToolPage:
-    if isinstance(reply, ErrorReply):
-        raise UpstreamUnavailable("the server refused to list its tools")
-    try:
-        return _pages.decode(reply.raw)
-    except UNREADABLE:
-        raise UpstreamUnavailable("the server's tool list is not readable") from None

@@ -25,6 +25,7 @@ from multidict import CIMultiDict
 
 from remit.gateway.upstream_wire import (
     HEARD,
+    LIST_CHANGED,
     Counters,
     ErrorReply,
     Hearer,
@@ -54,7 +55,6 @@ EVENTS: Final = "text/event-stream"
 SESSION_ID: Final = "Mcp-Session-Id"
 KEEP_ALIVE_SECONDS: Final = 4.0
 """Under the 5 s of uvicorn and Node."""
-LIST_CHANGED: Final = "notifications/tools/list_changed"
 SIDE_SECONDS: Final = 5.0
 """For what nobody waits for: answers to the server's own requests, cancellations, the closing DELETE."""
 TAIL_SECONDS: Final = 0.05
@@ -338,7 +338,7 @@ class HttpConnection:
         """A request or a notification of the server's own: never forwarded."""
         if message.raw_id() is None:
             self._counters.notifications += 1
-            if message.method == LIST_CHANGED and self.on_list_changed is not None:
+            if message.method in LIST_CHANGED and self.on_list_changed is not None:
                 self.on_list_changed()
             return
         self._counters.server_requests += 1
@@ -355,7 +355,7 @@ class HttpConnection:
 
     def _hear(self, arrived: Iterator[bytes]) -> None:
         for message in filter(None, map(read_message, arrived)):
-            if message.raw_id() is None and message.method == LIST_CHANGED and self.on_list_changed is not None:
+            if message.raw_id() is None and message.method in LIST_CHANGED and self.on_list_changed is not None:
                 self.on_list_changed()
 
     # -------------------------------------------------------- beside the calls

@@ -21,6 +21,7 @@ from signal import SIGKILL
 from typing import Final, cast
 
 from remit.gateway.upstream_wire import (
+    LIST_CHANGED,
     Counters,
     ErrorReply,
     Hearer,
@@ -299,7 +300,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
         """A request or a notification of the server's own: never forwarded."""
         if message.raw_id() is None:
             self._counters.notifications += 1
-            if message.method == "notifications/tools/list_changed" and self.on_list_changed is not None:
+            if message.method in LIST_CHANGED and self.on_list_changed is not None:
                 self.on_list_changed()
             return
         self._counters.server_requests += 1

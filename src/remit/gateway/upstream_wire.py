@@ -30,6 +30,8 @@ from remit.gateway.revisions import HANDSHAKE, NEWEST, NEWEST_HANDSHAKE, envelop
 
 METHOD_NOT_FOUND: Final = -32601
 VERSION: Final = importlib.metadata.version("remit")
+LIST_CHANGED: Final = frozenset(f"notifications/{what}/list_changed" for what in ("tools", "prompts", "resources"))
+"""What a server says when something that is pinned may have changed."""
 MAX_ID_BYTES: Final = 256
 """The longest id of a server's own request that we echo."""
 

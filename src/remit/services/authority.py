@@ -14,6 +14,7 @@ import structlog
 from remit.core.agents import Agent
 from remit.core.canonical import Json, canonical, digest
 from remit.core.credentials import Key
+from remit.core.entitlements import CALL, GET, Method, input_schema, method_of
 from remit.core.errors import BadInput, InvalidPolicy
 from remit.core.grants import Grant
 from remit.core.people import Person
@@ -34,7 +35,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewedTool:
-    """A tool with its pinned definition, its review, and what was compiled from them."""
+    """A tool, or what else ``method`` says, with its pinned definition, its review, and what was compiled from them."""
 
     tool: Tool
     server: Server
@@ -42,6 +43,7 @@ class ReviewedTool:
     review: ToolReview
     shape: ArgumentShape
     facts: ToolFacts
+    method: Method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,8 @@ class Authority:
     servers: Mapping[str, Server]
     keys: Mapping[str, Key]
     tools: Mapping[str, ReviewedTool]
-    aliases: Mapping[str, str]  # flat MCP name to reference
+    aliases: Mapping[str, str]  # flat MCP name of a tool to reference
+    prompts: Mapping[str, str]  # the same of a prompt
     grants: Mapping[str, tuple[Grant, ...]]
     engine: Engine | None
     fault: str
@@ -186,7 +189,8 @@ async def load(unit: Unit, epoch: int) -> Authority:
         servers=servers,
         keys={key.id: key for key in await unit.nouns.all(Key)},
         tools=tools,
-        aliases={known.tool.alias: ref for ref, known in tools.items()},
+        aliases={known.tool.alias: ref for ref, known in tools.items() if known.method == CALL},
+        prompts={known.tool.alias: ref for ref, known in tools.items() if known.method == GET},
         grants=by_member,
         engine=engine,
         fault=fault,
@@ -224,9 +228,10 @@ async def _reviewed_tools(unit: Unit, servers: Mapping[str, Server]) -> dict[str
 def _reviewed(tool: Tool, server: Server, body: bytes, review: ToolReview) -> ReviewedTool:
     """Compiled. Raises ``BadInput`` for a definition or row that nobody can read."""
     document = parse(body)
-    schema = document.get("inputSchema") if isinstance(document, Mapping) else None
+    schema = input_schema(tool.ref, document)
     shape, facts = ArgumentShape.compile(schema), ToolFacts.of(tool, review, schema)
-    return ReviewedTool(tool=tool, server=server, body=body, review=review, shape=shape, facts=facts)
+    method = method_of(tool.ref)
+    return ReviewedTool(tool=tool, server=server, body=body, review=review, shape=shape, facts=facts, method=method)
 
 
 def _compile(

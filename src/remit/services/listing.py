@@ -42,6 +42,13 @@ class Sight:
             return None
         return known if self.authority.reached(self.session.chain, known, self.now) else None
 
+    def shown(self, ref: str) -> ReviewedTool | None:
+        """The same if it is also listed: approved, on a server that is as agreed, and within the sealed plan."""
+        known, plan = self.reached(ref), self.session.plan
+        if known is None or known.tool.state != "approved" or known.server.quarantined:
+            return None
+        return known if plan is None or ref in plan.tools else None
+
 
 async def look(deps: Deps, caller: SessionCaller) -> Sight:
     """The caller's session, if it lives. Raises ``Unauthenticated``: a credential dies with its session."""

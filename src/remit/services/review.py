@@ -17,6 +17,7 @@ from typing import Final
 
 from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
+from remit.core.entitlements import input_schema, kind_of, method_of
 from remit.core.errors import Conflict, InvalidDocument, NotFound, StaleFingerprint, WrongState
 from remit.core.events import EventDraft, Kind
 from remit.core.grants import Grant
@@ -163,7 +164,7 @@ async def _check_offered(unit: Unit, tool: Tool, review: ToolReview) -> None:
         raise StaleFingerprint(f"{tool.ref} is offered as {tool.offered}")
     definition = await _definition(unit, tool, tool.offered)
     check_fit(review, definition)
-    ArgumentShape.compile(definition.get("inputSchema") if isinstance(definition, Mapping) else None)
+    ArgumentShape.compile(input_schema(tool.ref, definition))
 
 
 def _signed(
@@ -220,7 +221,8 @@ async def _approved_at(unit: Unit, tool: Tool, review: ToolReview) -> int:
 
 async def _check_alias(unit: Unit, tool: Tool) -> None:
     for other in await unit.nouns.all(Tool):
-        if other.id != tool.id and other.alias == tool.alias and other.review is not None:
+        same = other.id != tool.id and other.alias == tool.alias and method_of(other.ref) == method_of(tool.ref)
+        if same and other.review is not None:
             raise Conflict(
                 f"{tool.ref} would be called {tool.alias} in the flat list, and so is {other.ref}",
                 hint="The server must rename one of them.",
@@ -293,6 +295,7 @@ def _tool_document(tool: Tool, review: ToolReview | None) -> dict[str, Json]:
         "id": tool.id,
         "server": tool.ref.partition("/")[0],
         "alias": tool.alias,
+        "kind": kind_of(tool.ref),
         "state": tool.state,
         "pinned": tool.pinned,
         "offered": tool.offered,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, cast
 
 from remit.core.canonical import Json
+from remit.core.entitlements import CALL, input_schema, method_of
 from remit.core.errors import InvalidDocument
 from remit.core.ids import split_ref, tool_ref
 from remit.core.schema_leaves import leaves_at, types
@@ -95,7 +96,9 @@ def check_fit(review: ToolReview, definition: Json) -> None:
 
     Pointers into the result are not held against an output schema: a server need not have one, nor keep to it.
     """
-    schema = definition.get("inputSchema") if isinstance(definition, Mapping) else None
+    schema = input_schema(review.tool, definition)
+    if review.output.form != "opaque" and method_of(review.tool) != CALL:
+        raise InvalidDocument("only a tool's output has fields; this one's is opaque", pointer="/output/from")
     for member, pointer in _argument_pointers(review):
         if not leaves_at(schema, pointer):
             raise InvalidDocument(

@@ -8,6 +8,8 @@ Rules
 - A definition that can't be read exactly is not taken in, and its tool counts as gone. Two different definitions under
   one name are both refused: which of them would be called can't be known.
 - A sync that finds nothing new writes nothing, so it moves no epoch and adds no event.
+- What a server offers beside tools (``surfaces.py``) is taken in the same way, under names that no tool may have: a
+  tool that claims one is refused, and never mistaken for it.
 
 ``imports.py`` takes in definitions before a server is connected. What the server then lists itself replaces them, and
 where it differs that is a change like any other.
@@ -18,17 +20,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from remit.core import entitlements
 from remit.core.canonical import Json, fingerprint
 from remit.core.credentials import PersonCaller
 from remit.core.errors import BadInput, TooLarge, WrongState
 from remit.core.events import EventDraft, Kind
-from remit.core.ids import flat_alias, tool_ref
+from remit.core.ids import tool_ref
 from remit.core.ports import Unit
 from remit.core.servers import Server
 from remit.core.tools import Definition, Tool, definition_id
 from remit.guards.json_in import parse
 from remit.services.deps import Deps, require
 from remit.services.registry import find
+from remit.services.surfaces import NO_SURFACES, Surfaces, read
 
 MAX_DEFINITION: Final = 64 * 1024
 MAX_TOOLS: Final = 5_000
@@ -89,10 +93,16 @@ class Sync:
 
 
 async def sync(
-    deps: Deps, caller: PersonCaller | None, named: str, identity: Json, definitions: Sequence[bytes]
+    deps: Deps,
+    caller: PersonCaller | None,
+    named: str,
+    identity: Json,
+    definitions: Sequence[bytes],
+    beside: Surfaces = NO_SURFACES,
 ) -> dict[str, Json]:
     """Take in what a server lists. ``definitions`` are the raw Tool objects of all pages, ``identity`` what else it is.
 
+    ``beside`` is what it offers beside tools.
     By an administrator, or by the gateway (``caller`` None). Raises ``WrongState`` for a retired server, ``TooLarge``
     for a list beyond ``MAX_TOOLS`` or ``MAX_LIST``, ``Malformed`` for an identity that has no canonical form.
     """
@@ -102,6 +112,7 @@ async def sync(
         raise TooLarge(f"a server may list {MAX_TOOLS} tools in {MAX_LIST} bytes")
     seen = fingerprint(identity)
     offers, refused = read_all(definitions)
+    _add_surfaces(offers, refused, beside)
     async with deps.store.unit(deps.org) as unit:
         server = await find(unit, Server, named)
         if server.state != "active":
@@ -174,7 +185,7 @@ async def add(work: Sync, ref: str, offer: Offer, *codes: str, imported: bool = 
         id=work.deps.new_id("tol"),
         server=work.server.id,
         ref=ref,
-        alias=flat_alias(work.server.name, offer.name),
+        alias=entitlements.alias_of(work.server.name, offer.name),
         pinned=None,
         offered=offer.fingerprint,
         review=None,
@@ -240,6 +251,15 @@ def read_all(definitions: Sequence[bytes]) -> tuple[dict[str, Offer], list[Refus
     return offers, refused
 
 
+def _add_surfaces(offers: dict[str, Offer], refused: list[Refused], beside: Surfaces) -> None:
+    """Put what is offered beside tools to the rest. INVARIANT: no tool was read under such a name."""
+    found = read(beside)
+    for name, body in found.bodies.items():
+        document = parse(body.encode())
+        offers[name] = Offer(name, fingerprint(document), body, _without_name(document))
+    refused += [Refused(name, why) for name, why in found.refused]
+
+
 def _read(raw: bytes) -> Offer | Refused:
     if len(raw) > MAX_DEFINITION:
         return Refused(None, f"the definition is larger than {MAX_DEFINITION} bytes")
@@ -248,6 +268,8 @@ def _read(raw: bytes) -> Offer | Refused:
         name = document.get("name") if isinstance(document, Mapping) else None
         if not isinstance(document, Mapping) or not isinstance(name, str) or _NAME.fullmatch(name) is None:
             return Refused(None, "it has no name of 1 to 128 letters, digits and . _ - /")
+        if entitlements.is_reserved(name):
+            return Refused(name, "its name begins as only what a server offers beside tools does")
         if any(_foreign(document.get(schema)) for schema in ("inputSchema", "outputSchema")):
             return Refused(name, "its schema refers to something outside itself")
         return Offer(name, fingerprint(document), raw.decode(), _without_name(document))
