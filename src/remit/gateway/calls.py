@@ -210,8 +210,12 @@ class ToolCalls:
         except (Unavailable, Conflict) as error:
             text = f"Remit: the outcome of {decision.tool} could not be recorded, so it is withheld. {error.hint}"
             return request.answer(wire.tool_error(text))
+        # An Allow with reasons is one of observe mode, which is to be seen wherever its result is.
+        notice = decision.document() if decision.reasons else None
         if said is not None:
-            return request.answer(wire.tool_error(f"{said} [event {delivery.event}]"))
+            return request.answer(wire.tool_error(f"{said} [event {delivery.event}]", notice))
+        if notice is not None:
+            return request.answer(as_json(meta.noticed(delivery.result, notice)))
         return request.answer(as_json(delivery.result) if delivery.altered else raw)
 
     def _call_id(self, request: wire.Request) -> str:

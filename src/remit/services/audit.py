@@ -17,7 +17,6 @@ from remit.core.errors import BadInput, Forbidden, InvalidDocument, LogUnavailab
 from remit.core.events import EventDraft, Kind
 from remit.core.people import Person
 from remit.core.ports import LogEntry, Private, Unit
-from remit.core.servers import Server
 from remit.core.tools import Tool
 from remit.guards.json_in import JsonLimits, parse
 from remit.services.deps import Deps, require
@@ -138,7 +137,8 @@ async def status(deps: Deps) -> dict[str, Json]:
         counts: dict[str, Json] = {
             "people": len(await view.nouns.all(Person)),
             "agents": len(authority.agents),
-            "servers": len(await view.nouns.all(Server)),
+            "servers": len(authority.servers),
+            "observing": sum(server.observing(deps.clock.now()) for server in authority.servers.values()),
             "tools": len(await view.nouns.all(Tool)),
             "quarantined": sum(tool.state == "quarantined" for tool in await view.nouns.all(Tool)),
             "sessions": len(await view.sessions.live(None, None)),

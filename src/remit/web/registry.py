@@ -6,7 +6,8 @@ from typing import Final
 from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
 from remit.core.errors import InvalidDocument, NotFound
-from remit.services import agents, grants, keys, people, policies, review, servers
+from remit.core.times import duration
+from remit.services import agents, grants, keys, observing, people, policies, review, servers
 from remit.services.deps import Deps
 from remit.services.servers import Place
 from remit.web.job import PAGED, Answer, Job, Made, Route, page
@@ -83,6 +84,23 @@ async def check_server(job: Job) -> Answer:
     return await job.doors.check(await job.person(), job.path["id"])
 
 
+async def change_server(job: Job) -> Answer:
+    """The record of a server, as another file has it."""
+    return await servers.change(job.deps, await job.person(), job.path["id"], job.body)
+
+
+async def observe_server(job: Job) -> Answer:
+    """Observe mode on for a time, or off."""
+    lasting = job.body.get("for")
+    until = duration(str(lasting), "/for") if lasting is not None else None
+    return await observing.switch(job.deps, await job.person(), job.path["id"], until)
+
+
+async def observed_at_server(job: Job) -> Answer:
+    """What observe mode let through there."""
+    return await observing.observed(job.deps, await job.person(), job.path["id"])
+
+
 async def approve_server(job: Job) -> Answer:
     """Agree to a server as it was last seen."""
     return await servers.approve(job.deps, await job.person(), job.path["id"], job.text("fingerprint"))
@@ -90,7 +108,7 @@ async def approve_server(job: Job) -> Answer:
 
 async def store_secret(job: Job) -> Answer:
     """Keep a credential that is injected upstream. It is never given back."""
-    places: dict[str, Place] = {"header": "header", "env": "env"}
+    places: dict[str, Place] = {"header": "header", "env": "env", "tls": "tls"}
     place = places[job.text("place")]
     caller = await job.person()
     return await servers.store_secret(job.deps, caller, job.path["id"], place, job.text("name"), job.text("value"))
@@ -245,6 +263,9 @@ ROUTES = (
         "FingerprintRequest",
         "Server",
     ),
+    Route("POST", "/v1/servers/{id}/change", "person", change_server, "its record anew", "Server", "Server"),
+    Route("POST", "/v1/servers/{id}/observe", "person", observe_server, "observe mode", "ObserveMode", "Server"),
+    Route("GET", "/v1/servers/{id}/observed", "person", observed_at_server, "what it let through", gives="Observed"),
     Route("POST", "/v1/servers/{id}/secrets", "person", store_secret, "keep a credential", "SecretRequest", "Server"),
     Route("GET", "/v1/grants", "person", list_grants, "all grants", gives="Page", query=("agent", *PAGED)),
     Route("POST", "/v1/grants", "person", apply_grant, "a new grant", "Grant", "Grant"),
