@@ -143,6 +143,16 @@ CLAIMS: dict[str, Claim] = {
     "gateway:headers-agree": Claim(
         "What headers say of a request and what its body says is the same, or nothing is done.", "MP", "ATTACKS F"
     ),
+    "upstream:one-server-starves-no-other": Claim(
+        "One server that hangs, fails or is busy takes no connection, place or time from callers of another.",
+        "MPU",
+        "DESIGN 2",
+    ),
+    "upstream:circuit-is-no-weapon": Claim(
+        "A server that can't be reached rests; nothing that an agent sends, and no unknown outcome, makes it rest.",
+        "MPU",
+        "DESIGN 2",
+    ),
     "upstream:tls-checked": Claim(
         "A server's certificate, host and issuer are checked, and nothing is sent in the clear unless the record says so.",
         "U",

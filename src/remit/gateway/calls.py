@@ -132,7 +132,8 @@ class ToolCalls:
             if ready is None:
                 raise trouble if isinstance(trouble, NotSent) else NotSent(trouble.detail if trouble else "no server")
             repeated = self._repeated(request, decision) if ready.connection.stateless else None
-            reply = await ready.connection.call("tools/call", params, self._timeout, repeated)
+            async with ready.lane.turn():
+                reply = await ready.connection.call("tools/call", params, min(self._timeout, ready.timeout), repeated)
         except NotSent as error:
             said = f"Remit: {decision.tool} was not called: {error.detail}. {error.hint}"
             answer = await self._closed(request, caller, decision, Outcome("failed", not_acted=True), ready, said)

@@ -60,8 +60,9 @@ async def show_person(job: Job) -> Answer:
 
 
 async def list_servers(job: Job) -> Answer:
-    """Every server."""
-    return page(job, await servers.list_all(job.deps, await job.person()), "id")
+    """Every server, each with how it answered this process."""
+    found = await servers.list_all(job.deps, await job.person())
+    return page(job, [_with_health(job, server) for server in found], "id")
 
 
 async def add_server(job: Job) -> Answer:
@@ -70,8 +71,13 @@ async def add_server(job: Job) -> Answer:
 
 
 async def show_server(job: Job) -> Answer:
-    """One server."""
-    return await servers.get(job.deps, await job.person(), job.path["id"])
+    """One server, with how it answered this process."""
+    return _with_health(job, await servers.get(job.deps, await job.person(), job.path["id"]))
+
+
+def _with_health(job: Job, server: dict[str, Json]) -> dict[str, Json]:
+    health = job.doors.health(str(server["id"]))
+    return server if health is None else {**server, "health": health}
 
 
 async def sync_server(job: Job) -> Answer:
