@@ -13,11 +13,11 @@ from remit.core.calls import Outcome
 from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
 from remit.core.decisions import REASONS, Reason
-from remit.core.errors import Forbidden, InvalidDocument, NotFound
+from remit.core.errors import Forbidden, InvalidDocument, NotFound, WrongState
 from remit.core.events import Kind
 from remit.core.sessions import STORM
 from remit.core.times import DAY, SECOND, to_text
-from remit.services import agents, decide, grants, observing, policies, servers
+from remit.services import agents, audit, decide, grants, observing, policies, servers
 from tests.services.desk import Desk, allowed, codes, done, host_of
 from tests.services.world import PAY, READ, tool
 
@@ -336,6 +336,18 @@ async def test_it_is_never_without_an_end_nor_longer_than_thirty_days(desk: Desk
     await observe(desk, lasting=30 * DAY)
 
 
+async def test_a_retired_server_observes_nothing(desk: Desk) -> None:
+    await desk.world.server(name="spare")
+    await observe(desk, "spare")
+    counted: Any = await audit.status(desk.deps)
+    assert counted["counts"]["observing"] == 1
+    await servers.retire(desk.deps, desk.world.admin, "spare")
+    counted = await audit.status(desk.deps)
+    assert counted["counts"]["observing"] == 0
+    with pytest.raises(WrongState):
+        await observe(desk, "spare")
+
+
 @pytest.mark.claim("observe:visible")
 async def test_each_turn_is_an_event_however_it_is_made(desk: Desk) -> None:
     await observe(desk)
@@ -358,7 +370,13 @@ async def test_a_changed_record_keeps_its_pins_and_secrets_and_can_not_become_an
     after = await servers.change(desk.deps, desk.world.admin, "office", document)
     assert (after["id"], after["pinned"], after["secrets"]) == (before["id"], before["pinned"], ["header:X-Key"])
     assert (after["url"], after["timeout"]) == ("https://office.example.test/mcp", "PT5S")
-    for wrong in ({"name": "bank"}, {"url": None, "caller": True}):
+    for wrong in (
+        {"timeout": "PT3601S"},
+        {"timeout": "P99999D"},
+        {"concurrency": 0},
+        {"name": "bank"},
+        {"url": None, "caller": True},
+    ):
         bent = {name: value for name, value in {**document, **wrong}.items() if value is not None}
         with pytest.raises(InvalidDocument):
             await servers.change(desk.deps, desk.world.admin, "office", bent)

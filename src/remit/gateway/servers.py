@@ -119,7 +119,7 @@ class Servers:
             async with asyncio.timeout(timeout):
                 outcome = await asyncio.shield(under_way[1])
         except TimeoutError:
-            raise NotSent("the server's tool list did not come in time", cause="hung") from None
+            raise NotSent("the server was not ready in time", cause="hung") from None
         if isinstance(outcome, Ready):
             return outcome
         raise outcome.again() if isinstance(outcome, NotSent) else type(outcome)(outcome.detail, hint=outcome.hint)

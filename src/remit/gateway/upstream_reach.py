@@ -112,6 +112,8 @@ def unreached(error: aiohttp.ClientError) -> NotSent:
 def refused_certificate(error: BaseException) -> NotSent | None:
     """What a failure says if a certificate, of either side, was refused; else None."""
     for one in _causes(error):
+        if isinstance(one, aiohttp.ClientError):
+            continue  # an SSLError by name only, without the code and the reason of one
         if isinstance(one, ssl.SSLCertVerificationError):
             return _theirs(one.verify_code)
         if isinstance(one, ssl.SSLError) and one.reason == _CERTIFICATE_REQUIRED:

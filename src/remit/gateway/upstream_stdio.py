@@ -209,7 +209,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
 
     def _check_writable(self) -> None:
         if not self.alive:
-            raise Stale("the server's process has ended")
+            raise Stale("the server's process has ended", cause="ended")
         if self._unread() > self._limits.reply_bytes:
             raise NotSent("the server's process does not read its input")
 
@@ -324,7 +324,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
         try:
             self._stdin().write(message.translate(_NEWLINES) + b"\n")
         except (RuntimeError, AttributeError):  # what uvloop makes of a pipe that is closed, and of one that is gone
-            raise Stale("the server's process has ended") from None
+            raise Stale("the server's process has ended", cause="ended") from None
 
     def _write_aside(self, message: bytes) -> None:
         """The same for what nobody waits for: that the pipe is closed is met by the next call."""

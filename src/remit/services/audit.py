@@ -134,11 +134,12 @@ async def status(deps: Deps) -> dict[str, Json]:
     """Whether Remit can serve, and how much it holds."""
     async with deps.store.view(deps.org) as view:
         authority = await deps.authority.current(view)
+        now, active = deps.clock.now(), [one for one in authority.servers.values() if one.state == "active"]
         counts: dict[str, Json] = {
             "people": len(await view.nouns.all(Person)),
             "agents": len(authority.agents),
             "servers": len(authority.servers),
-            "observing": sum(server.observing(deps.clock.now()) for server in authority.servers.values()),
+            "observing": sum(server.observing(now) for server in active),
             "tools": len(await view.nouns.all(Tool)),
             "quarantined": sum(tool.state == "quarantined" for tool in await view.nouns.all(Tool)),
             "sessions": len(await view.sessions.live(None, None)),

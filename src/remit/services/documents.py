@@ -21,7 +21,7 @@ from remit.core.grants import Grant, Limits, NamedTool, Per, ToolsByEffect, Tool
 from remit.core.people import Person, Role
 from remit.core.ports import Unit
 from remit.core.servers import CallerTransport, HttpTransport, Server, StdioTransport, Tls, Transport
-from remit.core.times import duration, from_text, seconds_to_text, to_text
+from remit.core.times import HOUR, duration, from_text, seconds_to_text, to_text
 from remit.core.tools import Effect
 from remit.guards.documents import check_document
 
@@ -169,7 +169,7 @@ def read_server(document: Document, *, org: str, id: str, created: int) -> Serve
         clearance=tuple(texts(document.get("clearance", ()))),
         allow_elicitation=document.get("allow_elicitation") is True,
         allow_sampling=document.get("allow_sampling") is True,
-        timeout=duration(str(timeout), "/timeout") if timeout is not None else None,
+        timeout=_timeout(timeout) if timeout is not None else None,
         concurrency=concurrency if isinstance(concurrency, int) else None,
         observe_until=_time(observe, "until") if isinstance(observe, Mapping) else None,
         created=created,
@@ -222,6 +222,13 @@ def _transport(document: Document) -> Transport:
     if "url" in document:
         return _http(document)
     return CallerTransport()
+
+
+def _timeout(value: Json) -> int:
+    found = duration(str(value), "/timeout")
+    if found > HOUR:
+        raise InvalidDocument("a call takes an hour at most", pointer="/timeout")
+    return found
 
 
 def _refuse_tls(document: Document) -> None:
