@@ -155,6 +155,19 @@ async def test_a_server_that_is_gone_is_answered_for_at_once_and_comes_back_by_i
         await behind.aclose()
 
 
+@pytest.mark.parametrize("looked", ["check", "sync"])
+async def test_a_server_that_rests_is_called_again_as_soon_as_an_administrator_has_reached_it(
+    house: House, looked: str
+) -> None:
+    office = await record(house.world, "office")
+    for _ in range(FAILURES):
+        house.servers._lane(office).failed(Unreached("gone"), unreached=True)
+    assert "in a row" in text_of(await house.call("office__read_mail", {"id": "1"})), "the control"
+    assert house.upstream.effects == []
+    await house.ask("POST", f"/v1/servers/office/{looked}", "administrator", {})
+    assert text_of(await house.call("office__read_mail", {"id": "1"})) == "ok"
+
+
 # ------------------------------------------------------------------------------------------------------ places
 
 

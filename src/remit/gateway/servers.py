@@ -206,7 +206,9 @@ class Servers:
         key = UpstreamKey(self._deps.org, server.id, caller.person.id, f"sync-{caller.person.id}")
         try:
             connection = await self._pool.get(key, target)
-            return await self._compare(caller, server, target, connection)
+            found = await self._compare(caller, server, target, connection)
+            self._lane(server).succeeded()
+            return found
         finally:
             await self._pool.close_session(f"sync-{caller.person.id}")
 
@@ -229,6 +231,7 @@ class Servers:
             if isinstance(error, NotSent) and error.last_words:
                 found["last_words"] = list(error.last_words)
         else:
+            self._lane(server).succeeded()  # a server that rests is called again at once
             found = {"ok": True, "tools": len(listed), "handshake": not connection.stateless}
         finally:
             await self._pool.close_session(session)
