@@ -369,9 +369,10 @@ async def _observed(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, f
     standing = await approve.standing(unit, facts.session, known.tool.ref, digest(facts.arguments), facts.now)
     if isinstance(standing, approve.Vetoed):
         raise _No(Reason("approval.denied"))
-    if asks and not missed and isinstance(standing, approve.Approved):
+    approved = isinstance(standing, approve.Approved)
+    if asks and approved and not missed:
         return await _with_person(deps, unit, facts, known, forwarder)
-    if asks:
+    if asks and not approved:
         missed.append(approve.too_large(facts.call.arguments) or Reason("approval.needed"))
     return await _intent(unit, facts, known, held, forwarder, missed=missed)
 

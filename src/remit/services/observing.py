@@ -138,12 +138,14 @@ async def observed(deps: Deps, caller: PersonCaller, named: str) -> dict[str, Js
     groups: dict[tuple[str, ...], _Group] = {}
     async with deps.store.view(deps.org) as view:
         server = await find(view, Server, named)
-        after, read = await _begun(view, server, deps.clock.now()), 0
-        while after is not None and read < MOST_READ:
+        after = await _begun(view, server, deps.clock.now())
+    read = 0
+    while after is not None and read < MOST_READ:
+        async with deps.store.view(deps.org) as view:  # a view each time: a long one would keep what others overwrite
             found = await view.log.find(after=after, limit=_STEP, kinds=[Kind.INTENT], session=None, agent=None)
             for entry in found:
                 await _take(deps, view, server, entry, groups)
-            read, after = read + len(found), found[-1].index if len(found) == _STEP else None
+        read, after = read + len(found), found[-1].index if len(found) == _STEP else None
     lines = sorted(groups.items(), key=lambda item: (-item[1].calls, item[0]))
     return {
         "server": server.name,
