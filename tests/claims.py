@@ -194,6 +194,41 @@ CLAIMS: dict[str, Claim] = {
         "MP",
         "ATTACKS F7",
     ),
+    "upstream:one-server-starves-no-other": Claim(
+        "One server that hangs, fails or is busy takes no connection, place or time from callers of another.",
+        "MPU",
+        "DESIGN 2",
+    ),
+    "upstream:circuit-is-no-weapon": Claim(
+        "A server that can't be reached rests; nothing that an agent sends, and no unknown outcome, makes it rest.",
+        "MPU",
+        "DESIGN 2",
+    ),
+    "upstream:tls-checked": Claim(
+        "A server's certificate, host and issuer are checked, and nothing is sent in the clear unless the record says so.",
+        "U",
+        "DESIGN 2",
+    ),
+    "observe:never-what-a-call-stands-on": Claim(
+        "Observe mode never passes a dead credential, agent or session, a pin, a shape, a plan, an error or a person's no.",
+        "MPU",
+        "DESIGN 6",
+    ),
+    "observe:still-counted": Claim("Under observe mode limits are passed and still counted.", "MP", "DESIGN 6"),
+    "observe:one-server": Claim(
+        "Observe mode of one server lets nothing through at another one, nor for a chain without a grant.",
+        "MPU",
+        "DESIGN 6",
+    ),
+    "observe:administrator-only": Claim(
+        "Only an administrator turns observe mode on; no agent, host or file does.", "MP", "DESIGN 6"
+    ),
+    "observe:ends-by-itself": Claim(
+        "Observe mode always has an end, at most 30 days on, and nothing kept outlives it.", "MP", "DESIGN 6"
+    ),
+    "observe:visible": Claim(
+        "What only observe mode let through says so in its event, its decision and its result.", "MPU", "DESIGN 6"
+    ),
 }
 
 

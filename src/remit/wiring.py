@@ -207,10 +207,16 @@ async def open_remit(path: Path, settings: Settings) -> AsyncIterator[Remit]:
     async with _deps(home, identity, open_store) as deps:
         signer = _secret(home.keys / "log.seed", lambda seed: signer_from_seed(identity["origin"], seed))
         limits = JsonLimits(max_bytes=settings.max_body, max_depth=settings.max_depth)
-        servers = Servers(deps, time.monotonic, settings.resync)
+        servers = Servers(deps, time.monotonic, settings.resync, settings.call_timeout)
         gateway = Gateway(deps, servers, limits, settings.call_timeout, settings.listen)
         api = create_app(
-            deps, sync=servers.sync, check=servers.check, limits=limits, signer=signer, stopped=servers.end_session
+            deps,
+            sync=servers.sync,
+            check=servers.check,
+            limits=limits,
+            signer=signer,
+            stopped=servers.end_session,
+            health=servers.health,
         )
         try:
             yield Remit(

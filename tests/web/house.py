@@ -219,12 +219,18 @@ async def open_house(
 ) -> AsyncIterator[House]:
     """Serve ``world`` with one agent that may read mail and pay, a session of it, and people of every role."""
     deps = world.deps
-    behind = Servers(deps, time.monotonic, 1_000.0)
+    behind = Servers(deps, time.monotonic, 1_000.0, timeout)
     limits = JsonLimits()
     gateway = Gateway(deps, behind, limits, timeout, listen)
     signer = signer_from_seed("localhost:8765/main", secrets.token_bytes(32))
     api = create_app(
-        deps, sync=behind.sync, check=behind.check, limits=limits, signer=signer, stopped=behind.end_session
+        deps,
+        sync=behind.sync,
+        check=behind.check,
+        limits=limits,
+        signer=signer,
+        stopped=behind.end_session,
+        health=behind.health,
     )
     app = both_doors(gateway, api)
     async with (

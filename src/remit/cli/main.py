@@ -26,7 +26,7 @@ from remit.cli import (
     key,
     person,
     policy,
-    server,
+    server_modes,
     session,
     suggestions,
     wrap,
@@ -50,8 +50,8 @@ Example:
 
 app = typer.Typer(name="remit", help=_ABOUT, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
-# The app of ``suggestions`` is that of ``tool``, with the commands of both files.
-for noun in (person, server, suggestions, agent, grant, key, session, approval, policy, audit):
+# The app of ``suggestions`` is that of ``tool``, and that of ``server_modes`` of ``server``, with all their commands.
+for noun in (person, server_modes, suggestions, agent, grant, key, session, approval, policy, audit):
     app.add_typer(noun.app)
 home.register(app)
 connect.register(app)

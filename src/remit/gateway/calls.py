@@ -142,7 +142,8 @@ class ToolCalls:
                 raise trouble if isinstance(trouble, NotSent) else NotSent(trouble.detail if trouble else "no server")
             if request.exchange.given_up:
                 raise NotSent("its client gave it up before that")
-            reply = await request.exchange.during(self._sent(request, caller, decision, ready))
+            async with ready.lane.turn():
+                reply = await request.exchange.during(self._sent(request, caller, decision, ready))
         except GivenUp:
             said = f"Remit: what became of {decision.tool} is not known: its client gave it up while it was under way."
             return await self._closed(request, caller, decision, Outcome("unknown"), ready, said)
@@ -165,7 +166,7 @@ class ToolCalls:
         beside = meta.forwarded(request.meta) | (stream.meta(stateless=ready.connection.stateless) if stream else {})
         params = wire.upstream_params(request.method, decision.tool.partition("/")[2], request.raw_arguments, beside)
         repeated = self._repeated(request, decision) if ready.connection.stateless else None
-        return ready.connection.call(request.method, params, self._timeout, repeated, stream)
+        return ready.connection.call(request.method, params, min(self._timeout, ready.timeout), repeated, stream)
 
     def _repeated(self, request: wire.Request, decision: Decision) -> Mapping[str, str]:
         """The headers that repeat arguments of this call towards a stateless server."""
@@ -236,10 +237,15 @@ class ToolCalls:
         except (Unavailable, Conflict) as error:
             text = f"Remit: the outcome of {decision.tool} could not be recorded, so it is withheld. {error.hint}"
             return request.answer(wire.tool_error(text))
+        # An Allow with reasons is one of observe mode, which is to be seen wherever its result is.
+        notice = decision.document() if decision.reasons else None
         if said is not None:
-            return request.answer(wire.tool_error(f"{said} [event {delivery.event}]", code=code))
+            return request.answer(wire.tool_error(f"{said} [event {delivery.event}]", notice, code=code))
         if delivery.withheld and request.method != CALL:
-            return request.answer(wire.tool_error(f"Remit: {delivery.withheld}. [event {delivery.event}]", code=code))
+            text = f"Remit: {delivery.withheld}. [event {delivery.event}]"
+            return request.answer(wire.tool_error(text, notice, code=code))
+        if notice is not None:
+            return request.answer(as_json(meta.noticed(delivery.result, notice)))
         return request.answer(as_json(delivery.result) if delivery.altered else raw)
 
     def _call_id(self, request: wire.Request) -> str:

@@ -62,6 +62,14 @@ def _message_cleaned(message: Json) -> Json:
     return cleaned if block is message.get("content") else {**cleaned, "content": block}
 
 
+def noticed(result: Json, decision: Json) -> Json:
+    """The result with the decision that let it come about; what is no object has no place for it."""
+    if not isinstance(result, Mapping):
+        return result
+    meta = result.get("_meta")
+    return {**result, "_meta": {**(meta if isinstance(meta, Mapping) else {}), "remit/decision": decision}}
+
+
 def _block_cleaned(block: Json) -> Json:
     if not isinstance(block, Mapping):
         return block

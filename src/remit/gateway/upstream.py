@@ -4,6 +4,8 @@ Rules
 - A connection is handed out only for the key it was opened for: org, server, credential owner, agent session. Where any
   of them differs there is another TCP connection, another ``Mcp-Session-Id``, another child process.
 - A changed target (another URL, another credential) opens another connection; the old one serves nobody any more.
+- At most so many connections are open, for each server and in all. Whoever needs one more gets the place of the
+  connection that was idle longest, of the same server if that is full; where none is idle, ``NotSent``.
 - A child that died is started again by the next caller, not before its backoff is over: 1 s, 2 s, 4 s … at most 30 s,
   from 1 s again after a minute of health. Whoever asks sooner gets ``NotSent`` at once; nobody is kept waiting.
 - Nothing is retried here. ``NotSent`` tells the caller that a second try is safe; ``OutcomeUnknown`` that it is not.
@@ -35,6 +37,7 @@ from remit.gateway.upstream_wire import (
     Stale,
     StdioTarget,
     Target,
+    Unreached,
     UpstreamKey,
 )
 
@@ -56,6 +59,7 @@ __all__ = [
     "StdioConnection",
     "StdioTarget",
     "Target",
+    "Unreached",
     "UpstreamKey",
     "Upstreams",
     "list_surfaces",
@@ -66,6 +70,7 @@ __all__ = [
 
 FIRST_BACKOFF: Final = 1.0
 LONGEST_BACKOFF: Final = 30.0
+_LATER: Final = "Nothing was acted on; call again in a moment."
 HEALTHY_SECONDS: Final = 60.0
 
 
@@ -138,8 +143,20 @@ class Upstreams:
                 raise NotSent("the connection was closed before it was opened") from None
             raise
         if isinstance(outcome, NotSent):
-            raise NotSent(outcome.detail, hint=outcome.hint)
+            raise outcome.again()
         return outcome
+
+    def live(self, key: UpstreamKey, target: Target) -> Connection | None:
+        """The open connection of ``key`` for ``target``, if there is one; nothing is opened."""
+        slot = self._slots.get(key)
+        if slot is None or slot.connection is None or not slot.connection.alive or slot.target != target:
+            return None
+        slot.connection.usage.touch()
+        return slot.connection
+
+    def open_to(self, server: str) -> int:
+        """How many connections of a server are open or being opened."""
+        return sum(slot.open for key, slot in self._slots.items() if key.server == server)
 
     async def close_session(self, session: str) -> None:
         """Close all that was opened for one agent session; ``shared`` connections belong to none and stay."""
@@ -181,11 +198,32 @@ class Upstreams:
         wait = slot.backoff.not_before - self._now()
         if wait > 0:
             raise NotSent(f"the server's process failed {slot.backoff.failures} times; next start in {wait:.1f} s")
-        if sum(other.open for other in self._slots.values()) >= self._limits.connections:
-            raise NotSent(f"{self._limits.connections} upstream connections are open, which is the bound")
+        self._make_room(key.server)
         slot.started = self._now()
         slot.opening = asyncio.get_running_loop().create_task(self._open(key, slot))
         return slot.opening
+
+    def _make_room(self, server: str) -> None:
+        """Let one more connection to ``server`` be opened. Raises ``NotSent`` where all that are open are in use."""
+        full = self.open_to(server) >= self._limits.server_connections
+        if not full and sum(slot.open for slot in self._slots.values()) < self._limits.connections:
+            return
+        idle = [
+            (slot.connection.usage.last_used, key)
+            for key, slot in self._slots.items()
+            if slot.connection is not None
+            and slot.connection.usage.in_flight == 0
+            and (key.server == server or not full)
+        ]
+        if not idle:
+            bound = self._limits.server_connections if full else self._limits.connections
+            where = "this server" if full else "all servers"
+            raise NotSent(
+                f"{bound} connections to {where} are open and in use, which is the bound", hint=_LATER, cause="busy"
+            )
+        oldest = self._slots.pop(min(idle, key=lambda one: one[0])[1]).connection
+        if oldest is not None:
+            self._close(oldest)
 
     async def _open(self, key: UpstreamKey, slot: _Slot) -> Connection | NotSent:
         """Open the connection of ``slot``. A failure is a value, since all callers who share it are to be told."""
@@ -198,7 +236,8 @@ class Upstreams:
         except NotSent as error:
             if isinstance(slot.target, StdioTarget):
                 slot.backoff = slot.backoff.after(slot.started, self._now())
-            return error
+            # Whatever it was that failed: the server can't be spoken to.
+            return Unreached(error.detail, hint=error.hint, cause=error.cause, last_words=error.last_words)
         except asyncio.CancelledError:
             # Only the pool cancels this task (it shields it from callers), and its callers are owed an answer.
             return NotSent("the connection was closed while it was being opened")

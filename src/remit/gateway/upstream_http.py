@@ -16,6 +16,7 @@ server.
 
 import asyncio
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final
@@ -23,9 +24,11 @@ from typing import Final
 import aiohttp
 from multidict import CIMultiDict
 
+from remit.gateway.upstream_reach import context, refused_certificate, unreached
 from remit.gateway.upstream_wire import (
     HEARD,
     LIST_CHANGED,
+    Cause,
     Counters,
     ErrorReply,
     Hearer,
@@ -62,6 +65,8 @@ TAIL_SECONDS: Final = 0.05
 
 _SESSION_ID = re.compile(r"[\x21-\x7e]{1,1024}")
 _NOTHING: Final[Mapping[str, str]] = {}
+_BROKE: Final = "the connection broke before the answer came"
+_CAUSES: Final[Mapping[int, Cause]] = {401: "credential", 403: "credential", 404: "path", 405: "not_mcp"}
 _OK: Final = 200
 _BAD_REQUEST: Final = 400
 _NOT_FOUND: Final = 404
@@ -112,7 +117,14 @@ class EventStream:
 class HttpConnection:
     """One initialized session with one server: its own TCP connections, its own ``Mcp-Session-Id``."""
 
-    def __init__(self, target: HttpTarget, limits: Limits, now: Now, on_list_changed: ListChanged | None) -> None:
+    def __init__(
+        self,
+        target: HttpTarget,
+        limits: Limits,
+        now: Now,
+        on_list_changed: ListChanged | None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         """Not initialized yet: ``open_http`` does that. Call it with an event loop running."""
         self.on_list_changed = on_list_changed
         self._target = target
@@ -125,7 +137,7 @@ class HttpConnection:
         self._headers.extend(own)
         self._headers.setdefault("User-Agent", "remit")
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_SECONDS),
+            connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=tls or True),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
@@ -193,7 +205,9 @@ class HttpConnection:
                 )
                 return
         except OutcomeUnknown as error:
-            raise NotSent(f"the server was not initialized: {error.detail}") from None
+            raise NotSent(
+                f"the server was not initialized: {error.detail}", hint=self._broke(error), cause=error.cause
+            ) from None
         self._server_info, self._headers["MCP-Protocol-Version"] = check_initialized(reply)
         # Awaited: a server may refuse calls that overtake it.
         await self._post_aside(notification("notifications/initialized"))
@@ -230,21 +244,29 @@ class HttpConnection:
                 ) as response,
             ):
                 return await self._read(response, number, hearer)
-        except aiohttp.ClientSSLError:
-            failure = NotSent("the server's TLS certificate or handshake was refused")
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL):
-            failure = NotSent("no connection to the server")
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            failure = unreached(error)
         except TimeoutError:
             if method != "initialize" and not self._stateless:  # to a stateless server, going away says it
                 self._aside(cancelled(number))
-            failure = OutcomeUnknown(f"the server did not answer within {timeout:g} s")
+            failure = OutcomeUnknown(f"the server did not answer within {timeout:g} s", cause="hung")
         except asyncio.CancelledError:
             if method != "initialize" and not self._stateless and self._alive:
                 self._aside(cancelled(number, b"no longer wanted"))
             raise
-        except (aiohttp.ClientError, OSError):
-            failure = OutcomeUnknown("the connection broke before the answer came")
+        except (aiohttp.ClientError, OSError) as error:
+            failure = refused_certificate(error) or OutcomeUnknown(_BROKE, cause="not_mcp")
+        if failure.cause == "tls":
+            self._die()  # the next connection reads the record's files anew
         raise failure
+
+    def _broke(self, error: OutcomeUnknown) -> str | None:
+        """What to try where a TLS connection broke at its first request: some servers refuse a certificate so."""
+        if error.detail != _BROKE or not self._target.url.startswith("https:"):
+            return None
+        return (
+            "If the server wants a client certificate, name another or a first one in its record (tls: {cert: PATH})."
+        )
 
     def _patience(self, timeout: float) -> aiohttp.ClientTimeout:
         """Connecting gives up first, because only then can we say that nothing was sent."""
@@ -261,11 +283,11 @@ class HttpConnection:
             message = read_message(await self._body(response))
             reply = None if message is None or message.raw_id() != b"%d" % number else message.reply()
             if reply is None or (message is not None and message.method):
-                raise OutcomeUnknown("the server's answer is not a JSON-RPC response to this call")
+                raise OutcomeUnknown("the server's answer is not a JSON-RPC response to this call", cause="not_mcp")
             return reply
         if response.content_type == EVENTS:
             return await self._from_events(response, number, hearer)
-        raise OutcomeUnknown("the server's answer is neither JSON nor an event stream")
+        raise OutcomeUnknown("the server's answer is neither JSON nor an event stream", cause="not_mcp")
 
     async def _refused(self, response: aiohttp.ClientResponse, number: int) -> Reply:
         """What another status than 200 says of the call: see the rules above."""
@@ -284,8 +306,10 @@ class HttpConnection:
             if message is not None and message.raw_id() in ids and isinstance(reply := message.reply(), ErrorReply):
                 return reply
         if status in _NOT_ACTED_ON:
-            raise NotSent(f"the server refused the request with HTTP status {status}")
-        raise OutcomeUnknown(f"the server answered with HTTP status {status}")
+            raise NotSent(
+                f"the server refused the request with HTTP status {status}", cause=_CAUSES.get(status, "not_mcp")
+            )
+        raise OutcomeUnknown(f"the server answered with HTTP status {status}", cause="not_mcp")
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
@@ -402,7 +426,8 @@ async def open_http(
     target: HttpTarget, limits: Limits, now: Now, on_list_changed: ListChanged | None = None
 ) -> HttpConnection:
     """Initialize a session with the server; ``NotSent`` if that fails, and then nothing is left open."""
-    connection = HttpConnection(target, limits, now, on_list_changed)
+    tls = await asyncio.to_thread(context, target.tls) if target.tls is not None else None
+    connection = HttpConnection(target, limits, now, on_list_changed, tls)
     try:
         await connection.handshake()
     except BaseException:

@@ -72,12 +72,15 @@ async def list_tools(connection: Connection, timeout: float = 60.0) -> tuple[byt
         raise
 
 
-async def list_surfaces(connection: Connection) -> Surfaces:
-    """What the server offers beside tools, as far as it declares it. Raises ``NotSent``."""
+async def list_surfaces(connection: Connection, timeout: float = BESIDE_SECONDS) -> Surfaces:
+    """What the server offers beside tools, as far as it declares it; each list within ``timeout`` seconds.
+
+    Raises ``NotSent``.
+    """
     declared = _declared(connection.server_info)
     return Surfaces(
-        await _tried(connection, TEMPLATES) if "resources" in declared else None,
-        await _tried(connection, PROMPTS) if "prompts" in declared else None,
+        await _tried(connection, TEMPLATES, timeout) if "resources" in declared else None,
+        await _tried(connection, PROMPTS, timeout) if "prompts" in declared else None,
         "completions" in declared,
     )
 
@@ -111,10 +114,10 @@ async def list_all(connection: Connection, listing: Listing, timeout: float) -> 
     raise UpstreamUnavailable(f"the server's list of {listing.what} has more than {MAX_PAGES} pages")
 
 
-async def _tried(connection: Connection, listing: Listing) -> tuple[bytes, ...] | str:
+async def _tried(connection: Connection, listing: Listing, timeout: float) -> tuple[bytes, ...] | str:
     """A list, or in words why it could not be had. A server that has resources need not have templates."""
     try:
-        return await list_all(connection, listing, BESIDE_SECONDS)
+        return await list_all(connection, listing, min(timeout, BESIDE_SECONDS))
     except NotSent:
         raise
     except ListRefused as error:

@@ -51,6 +51,8 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 STDERR_LINES: Final = 200
 STDERR_LINE_CHARS: Final = 500
 STDERR_RAW_BYTES: Final = 8 * 1024
+LAST_LINES: Final = 5
+"""How many of them go with the news that a child did not start well."""
 UNREAD_ANSWERS: Final = 1024 * 1024
 """Bytes waiting in the child's input beyond which its own requests go unanswered."""
 LAST_WORDS_SECONDS: Final = 0.5
@@ -192,7 +194,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
                 self._server_info = check_discovered(await self._ask("server/discover", None, patience, probe=False))
                 return
         except OutcomeUnknown as error:
-            raise NotSent(f"the server was not initialized: {error.detail}") from None
+            raise NotSent(f"the server was not initialized: {error.detail}", cause=error.cause) from None
         self._server_info, _ = check_initialized(reply)
         self._write(notification("notifications/initialized"))
 
@@ -213,7 +215,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
             if probe:
                 self._say_cancelled(number)
                 self._start_probe()
-            raise OutcomeUnknown(f"the server did not answer within {timeout:g} s") from None
+            raise OutcomeUnknown(f"the server did not answer within {timeout:g} s", cause="hung") from None
         except asyncio.CancelledError:
             if probe:
                 self._say_cancelled(number, b"no longer wanted")
@@ -223,7 +225,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
 
     def _check_writable(self) -> None:
         if not self.alive:
-            raise Stale("the server's process has ended")
+            raise Stale("the server's process has ended", cause="ended")
         if self._unread() > self._limits.reply_bytes:
             raise NotSent("the server's process does not read its input")
 
@@ -342,7 +344,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
         try:
             self._stdin().write(message.translate(_NEWLINES) + b"\n")
         except (RuntimeError, AttributeError):  # what uvloop makes of a pipe that is closed, and of one that is gone
-            raise Stale("the server's process has ended") from None
+            raise Stale("the server's process has ended", cause="ended") from None
 
     def _write_aside(self, message: bytes) -> None:
         """The same for what nobody waits for: that the pipe is closed is met by the next call."""
@@ -358,7 +360,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
         self._died_at = None if by_us else self._now()
         for waiting in self._pending.values():
             if not waiting.done():
-                waiting.set_exception(OutcomeUnknown(why))
+                waiting.set_exception(OutcomeUnknown(why, cause="ended"))
         self._pending.clear()
         self._line.clear()
         self._stopping = asyncio.get_running_loop().create_task(self._stop())
@@ -411,12 +413,14 @@ async def open_stdio(
         )
     except (OSError, ValueError) as error:
         # Only the kind of failure: its text may hold a path or an argument that is somebody's secret.
-        raise NotSent(f"the server's process did not start ({type(error).__name__})") from None
+        raise NotSent(f"the server's process did not start ({type(error).__name__})", cause="program") from None
     try:
         await connection.handshake()
-    except BaseException:
+    except BaseException as error:
         # Also on cancellation: a child that nobody holds must not stay. A task of its own, because a cancelled scope
         # of anyio cancels every further await in this one.
         await asyncio.shield(asyncio.ensure_future(connection.aclose()))
+        if isinstance(error, NotSent):
+            error.last_words = connection.stderr_lines()[-LAST_LINES:]
         raise
     return connection

@@ -50,11 +50,46 @@ _OUR_HEADERS: Final = frozenset(
 _ENV_NAME = re.compile(r"[^=\x00]+")
 
 
+Cause: TypeAlias = Literal[
+    "",
+    "name",
+    "refused",
+    "unreachable",
+    "tls",
+    "insecure",
+    "credential",
+    "path",
+    "not_mcp",
+    "hung",
+    "program",
+    "ended",
+    "busy",
+    "resting",
+]
+"""Why a server was not reached or did not answer, for whoever looks after it (``upstream_advice.py``)."""
+
+
 class NotSent(UpstreamUnavailable):
     """The upstream server was not reached, so nothing was done."""
 
     code = "upstream_not_sent"
     default_hint = "Nothing was acted on; the call may be made again once the server answers."
+
+    def __init__(
+        self, detail: str = "", *, hint: str | None = None, cause: Cause = "", last_words: tuple[str, ...] = ()
+    ) -> None:
+        """``last_words`` are a child's, made harmless, for the operator alone."""
+        super().__init__(detail, hint=hint)
+        self.cause: Cause = cause
+        self.last_words = last_words
+
+    def again(self) -> "NotSent":
+        """The same for another caller: one exception raised twice would gather the traces of both."""
+        return type(self)(self.detail, hint=self.hint, cause=self.cause, last_words=self.last_words)
+
+
+class Unreached(NotSent):
+    """No connection to the server came about: what counts towards leaving it alone for a while."""
 
 
 class Stale(NotSent):
@@ -69,6 +104,20 @@ class OutcomeUnknown(UpstreamUnavailable):
     code = "upstream_outcome_unknown"
     default_hint = "Don't repeat it blindly: look at the server's own records, then settle it (`remit audit unknown`)."
 
+    def __init__(self, detail: str = "", *, hint: str | None = None, cause: Cause = "") -> None:
+        """``cause`` is what an operator is told of it."""
+        super().__init__(detail, hint=hint)
+        self.cause: Cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class TlsTarget:
+    """Whom we believe and who we are: paths of PEM files, and the key of ``cert``, which is shown nowhere."""
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str = field(default="", repr=False)
+
 
 @dataclass(frozen=True, slots=True)
 class HttpTarget:
@@ -76,6 +125,7 @@ class HttpTarget:
 
     url: str
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    tls: TlsTarget | None = None
 
     def __post_init__(self) -> None:
         """Raise ``InvalidDocument`` for a URL or a header that we will not send."""
@@ -151,6 +201,8 @@ class Limits:
     """How long an unused connection is kept."""
     connections: int = 256
     """Open connections in one pool."""
+    server_connections: int = 128
+    """Of these, to one server: its sessions can't take the places of all others."""
     server_requests: int = 32
     """How many requests of the server's own are answered within one call; more are only counted."""
 
@@ -407,7 +459,7 @@ def check_initialized(reply: Result) -> tuple[bytes, str]:
     try:
         hello = _initialized.decode(reply.raw)
     except UNREADABLE:
-        raise NotSent("the server's answer to initialize is not readable") from None
+        raise NotSent("the server's answer to initialize is not readable", cause="not_mcp") from None
     if hello.protocol_version not in HANDSHAKE:
         raise NotSent(f"the server speaks none of the protocol revisions {', '.join(HANDSHAKE)}")
     return reply.raw, hello.protocol_version
@@ -416,11 +468,11 @@ def check_initialized(reply: Result) -> tuple[bytes, str]:
 def check_discovered(reply: Reply) -> bytes:
     """The raw answer to ``server/discover``; ``NotSent`` if it refuses, is unreadable or speaks no revision of ours."""
     if isinstance(reply, ErrorReply):
-        raise NotSent("the server refused to be initialized, and to say what it is")
+        raise NotSent("the server refused to be initialized, and to say what it is", cause="not_mcp")
     try:
         found = _discovered.decode(reply.raw)
     except UNREADABLE:
-        raise NotSent("the server's answer to server/discover is not readable") from None
+        raise NotSent("the server's answer to server/discover is not readable", cause="not_mcp") from None
     if NEWEST not in found.supported_versions:
         raise NotSent(f"the server has no handshake and does not speak protocol revision {NEWEST}")
     return reply.raw

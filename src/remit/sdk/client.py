@@ -245,8 +245,21 @@ class RemitClient:
         """Agree to what the server itself is now, if that is still ``fingerprint``."""
         return await self._object("POST", f"/v1/servers/{_part(server)}/approve", {"fingerprint": fingerprint})
 
+    async def change_server(self, server: str, document: Mapping[str, Json]) -> Document:
+        """Put another file in place of the server's record; pins and stored secrets stay."""
+        return await self._object("POST", f"/v1/servers/{_part(server)}/change", document)
+
+    async def observe_server(self, server: str, lasting: str | None) -> Document:
+        """Observe mode on for a duration such as ``P7D``, or off with None."""
+        mode: dict[str, Json] = {"off": True} if lasting is None else {"for": lasting}
+        return await self._object("POST", f"/v1/servers/{_part(server)}/observe", mode)
+
+    async def observed(self, server: str) -> Document:
+        """What observe mode let through there, by tool, reason, rule and argument."""
+        return await self._object("GET", f"/v1/servers/{_part(server)}/observed")
+
     async def store_secret(self, server: str, place: str, name: str, value: str) -> Document:
-        """Keep a credential, sealed, to be injected at ``place`` (``header`` or ``env``) ``name``."""
+        """Keep a credential, sealed, to be injected at ``place`` (``header``, ``env`` or ``tls``) ``name``."""
         body: dict[str, Json] = {"place": place, "name": name, "value": value}
         return await self._object("POST", f"/v1/servers/{_part(server)}/secrets", body)
 

@@ -113,6 +113,10 @@ class Authority:
             and self.reached(chain, known, now)
         )
 
+    def candidates(self, chain: Sequence[str], tool: Tool, now: int) -> tuple[tuple[Grant, ...], ...]:
+        """Per bounded member of the chain its live grants for the tool, whether their conditions hold or not."""
+        return tuple(self.grants_reaching(member, tool, now) for member in self.bounded(chain))
+
     def version(self, chain: tuple[str, ...]) -> str:
         """``authority_version``: the chain's grants, the reviews and fingerprints they reach, the members' state.
 
@@ -146,7 +150,8 @@ class Authority:
 
 
 def _server_facts(server: Server) -> tuple[Json, ...]:
-    return server.state, server.quarantined, server.pinned
+    facts = (server.state, server.quarantined, server.pinned)
+    return facts if server.observe_until is None else (*facts, server.observe_until)
 
 
 class AuthorityCache:

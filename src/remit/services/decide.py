@@ -12,6 +12,8 @@ The steps are numbered as in docs/explanation/the-life-of-a-tool-call.md; this l
 (7) If a person must decide, there is an Ask; an answer counts once, for exactly this call.
 (8) The intent is recorded, durably, before any effect. If the log can't be written, the answer is no.
 
+On a server in observe mode (``services/observing.py``) steps 4 to 7 write down what they would refuse, and refuse less.
+
 All of it is one unit of work, so what is decided is what is recorded, also when several processes decide at once. Steps
 10 to 12 are in ``services/close.py``; step 9, forwarding, belongs to the caller. An unexpected exception is a Deny with
 an event, and ``open_call`` is the one place for that.
@@ -28,7 +30,7 @@ from remit.core.calls import ProposedCall, Reservation
 from remit.core.canonical import Written, canonical, digest
 from remit.core.credentials import SessionCaller
 from remit.core.decisions import Allow, Ask, Decision, Deny, Reason
-from remit.core.errors import CallIdReused, InternalError, InvalidDocument
+from remit.core.errors import CallIdReused, InvalidDocument
 from remit.core.events import EventDraft, Kind
 from remit.core.grants import Grant
 from remit.core.ids import is_call_id
@@ -39,7 +41,7 @@ from remit.core.tools import COUNTED_EFFECTS
 from remit.policy.encoding import Unencodable
 from remit.policy.terms import PolicyContext
 from remit.policy.verdicts import Answers, PolicyDenies, PolicyNeedsApproval, policy_verdict
-from remit.services import approve, budgets, recorded
+from remit.services import approve, budgets, live, observing, recorded
 from remit.services.authority import ReviewedTool
 from remit.services.deps import Deps
 from remit.services.recorded import Facts
@@ -118,7 +120,7 @@ async def _decide(
         until = Reason("session.suspended", f"until {to_text(facts.flow.suspended_until)}")
         return recorded.decision(facts, Deny((until,)), facts.flow.suspended_event or 0, now)
     try:
-        _live(facts, caller.key, await _above(unit, session))  # (1), (2)
+        _live(facts, caller.key, await live.above(unit, session))  # (1), (2)
         if before is not None and before.state == "denied":
             return recorded.replayed(before)
         refusal = deps.refusals.find(facts)
@@ -129,57 +131,30 @@ async def _decide(
         if before is not None and before.state != "asked":
             return recorded.replayed(before)
         _shape(known, call)  # (3)
-        policy = _policy(facts, known, None)  # (4), (5)
-        held = await _budget(unit, facts, known, policy.grants)  # (6)
-        if policy.needs_approval:  # (7)
-            return await _with_person(deps, unit, facts, known, forwarder)
+        judge = _observed if known.server.observing(now) else _judged
+        return await judge(deps, unit, facts, known, forwarder)  # (4) to (8)
     except _No as no:
         decision = await _deny(unit, facts, no.reasons)
         if decision.event is not None:
             deps.refusals.keep(facts, no.reasons, decision.event)
         return decision
+
+
+async def _judged(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, forwarder: Forwarder) -> Decision:
+    policy = _policy(facts, known, None)  # (4), (5)
+    held = await _budget(unit, facts, known, policy.grants)  # (6)
+    if policy.needs_approval:  # (7)
+        return await _with_person(deps, unit, facts, known, forwarder)
     return await _intent(unit, facts, known, held, forwarder)  # (8)
 
 
 # Steps 1 and 2.
 
 
-async def _above(unit: Unit, session: Session) -> tuple[Session, ...]:
-    """The sessions that this one was started under, nearest first."""
-    found: list[Session] = []
-    while session.parent is not None:
-        parent = await unit.sessions.get(session.parent)
-        if parent is None:
-            raise InternalError(f"session {session.id} stands under one that is not there")
-        found.append(session := parent)
-    return tuple(found)
-
-
 def _live(facts: Facts, presented: str, above: Sequence[Session]) -> None:
-    """Everything that a call stands on must be live at this moment, on the whole chain.
-
-    ``presented`` is the key behind the caller's token, which may be another than the one that started the session.
-    """
-    authority, session, now = facts.authority, facts.session, facts.now
-    for member in session.chain:
-        agent = authority.agents.get(member)
-        if agent is None:
-            person = authority.people.get(member)
-            if person is None or person.state != "active":
-                raise _No(Reason("principal.not_live"))
-            continue
-        if not agent.live(now):
-            raise _No(Reason("agent.not_live"))
-        owner = authority.people.get(agent.owner or "")
-        if owner is None or owner.state != "active":
-            raise _No(Reason("owner.not_live"))
-    for behind in (presented, *(one.key for one in (session, *above))):
-        key = authority.keys.get(behind)
-        if key is None or not key.live(now):
-            raise _No(Reason("credential.revoked"))
-    for one in (session, *above):
-        if not one.live(now):
-            raise _No(Reason("session.not_live"))
+    dead = live.trouble(facts, presented, above)
+    if dead is not None:
+        raise _No(dead)
 
 
 def _tool(facts: Facts) -> ReviewedTool:
@@ -371,6 +346,44 @@ async def _ask(unit: Unit, facts: Facts, approval: Approval, event: int) -> Deci
     return decision
 
 
+async def _observed(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, forwarder: Forwarder) -> Decision:
+    """Steps 4 to 7 on a server in observe mode, and step 8: what would refuse or ask stands in the intent instead.
+
+    INVARIANT: every step is taken here too, so that what the mode does not pass refuses whatever was missed before it.
+    """
+    missed: list[Reason] = []
+    grants, asks = facts.authority.candidates(facts.session.chain, known.tool, facts.now), False
+    try:
+        policy = _policy(facts, known, None)
+        grants, asks = policy.grants, policy.needs_approval
+    except _No as no:
+        missed += _passed(no)
+    try:
+        held = await _budget(unit, facts, known, grants)
+    except _No as no:
+        missed += _passed(no)
+        over = await budgets.overdrawn(unit, facts.session, known.review, facts.call.arguments, grants, facts.now)
+        if isinstance(over, Reason):
+            raise _No(over) from no
+        held = over
+    standing = await approve.standing(unit, facts.session, known.tool.ref, digest(facts.arguments), facts.now)
+    if isinstance(standing, approve.Vetoed):
+        raise _No(Reason("approval.denied"))
+    approved = isinstance(standing, approve.Approved)
+    if asks and approved and not missed:
+        return await _with_person(deps, unit, facts, known, forwarder)
+    if asks and not approved:
+        missed.append(approve.too_large(facts.call.arguments) or Reason("approval.needed"))
+    return await _intent(unit, facts, known, held, forwarder, missed=missed)
+
+
+def _passed(no: _No) -> tuple[Reason, ...]:
+    """The reasons of a refusal that observe mode passes; any other refuses."""
+    if not observing.passes(no.reasons):
+        raise no
+    return no.reasons
+
+
 # Step 8, and every other end.
 
 
@@ -381,14 +394,16 @@ async def _intent(
     held: tuple[Reservation, ...],
     forwarder: Forwarder,
     approval: str | None = None,
+    missed: Sequence[Reason] = (),
 ) -> Decision:
-    """Reserve, record the intent, and only then say yes."""
+    """Reserve, record the intent, and only then say yes. ``missed`` is what only observe mode let through."""
     for item in held:
         await unit.counters.reserve(item)
-    intent = await unit.log.append(recorded.draft(facts, Kind.INTENT, (), about=approval))
+    reasons = observing.noticed(known.server, missed) if missed else ()
+    intent = await unit.log.append(observing.draft(facts, approval, reasons))
     if known.review.effect in _WRITING:
         await unit.calls.touch(facts.session.root, intent, recorded.touched_references(facts, known))
-    decision = recorded.decision(facts, Allow(intent), intent, facts.now + FORWARD_WITHIN)
+    decision = recorded.decision(facts, Allow(intent, reasons), intent, facts.now + FORWARD_WITHIN)
     decision = replace(decision, idempotency_key=recorded.idempotency_key(known, facts.call.arguments))
     await unit.sessions.put_flow(replace(facts.flow, calls=facts.flow.calls + 1))
     await recorded.remember(

@@ -6,7 +6,8 @@ from typing import Final
 from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
 from remit.core.errors import InvalidDocument, NotFound
-from remit.services import agents, grants, imports, keys, people, policies, review, servers, suggestions
+from remit.core.times import duration
+from remit.services import agents, grants, imports, keys, observing, people, policies, review, servers, suggestions
 from remit.services.deps import Deps
 from remit.services.servers import Place
 from remit.web.job import PAGED, Answer, Job, Made, Route, page
@@ -59,8 +60,9 @@ async def show_person(job: Job) -> Answer:
 
 
 async def list_servers(job: Job) -> Answer:
-    """Every server."""
-    return page(job, await servers.list_all(job.deps, await job.person()), "id")
+    """Every server, each with how it answered this process."""
+    found = await servers.list_all(job.deps, await job.person())
+    return page(job, [_with_health(job, server) for server in found], "id")
 
 
 async def add_server(job: Job) -> Answer:
@@ -69,8 +71,13 @@ async def add_server(job: Job) -> Answer:
 
 
 async def show_server(job: Job) -> Answer:
-    """One server."""
-    return await servers.get(job.deps, await job.person(), job.path["id"])
+    """One server, with how it answered this process."""
+    return _with_health(job, await servers.get(job.deps, await job.person(), job.path["id"]))
+
+
+def _with_health(job: Job, server: dict[str, Json]) -> dict[str, Json]:
+    health = job.doors.health(str(server["id"]))
+    return server if health is None else {**server, "health": health}
 
 
 async def sync_server(job: Job) -> Answer:
@@ -91,6 +98,23 @@ async def check_server(job: Job) -> Answer:
     return await job.doors.check(await job.person(), job.path["id"])
 
 
+async def change_server(job: Job) -> Answer:
+    """The record of a server, as another file has it."""
+    return await servers.change(job.deps, await job.person(), job.path["id"], job.body)
+
+
+async def observe_server(job: Job) -> Answer:
+    """Observe mode on for a time, or off."""
+    lasting = job.body.get("for")
+    until = duration(str(lasting), "/for") if lasting is not None else None
+    return await observing.switch(job.deps, await job.person(), job.path["id"], until)
+
+
+async def observed_at_server(job: Job) -> Answer:
+    """What observe mode let through there."""
+    return await observing.observed(job.deps, await job.person(), job.path["id"])
+
+
 async def approve_server(job: Job) -> Answer:
     """Agree to a server as it was last seen."""
     return await servers.approve(job.deps, await job.person(), job.path["id"], job.text("fingerprint"))
@@ -98,7 +122,7 @@ async def approve_server(job: Job) -> Answer:
 
 async def store_secret(job: Job) -> Answer:
     """Keep a credential that is injected upstream. It is never given back."""
-    places: dict[str, Place] = {"header": "header", "env": "env"}
+    places: dict[str, Place] = {"header": "header", "env": "env", "tls": "tls"}
     place = places[job.text("place")]
     caller = await job.person()
     return await servers.store_secret(job.deps, caller, job.path["id"], place, job.text("name"), job.text("value"))
@@ -264,6 +288,9 @@ ROUTES = (
         "FingerprintRequest",
         "Server",
     ),
+    Route("POST", "/v1/servers/{id}/change", "person", change_server, "its record anew", "Server", "Server"),
+    Route("POST", "/v1/servers/{id}/observe", "person", observe_server, "observe mode", "ObserveMode", "Server"),
+    Route("GET", "/v1/servers/{id}/observed", "person", observed_at_server, "what it let through", gives="Observed"),
     Route("POST", "/v1/servers/{id}/secrets", "person", store_secret, "keep a credential", "SecretRequest", "Server"),
     Route("GET", "/v1/grants", "person", list_grants, "all grants", gives="Page", query=("agent", *PAGED)),
     Route("POST", "/v1/grants", "person", apply_grant, "a new grant", "Grant", "Grant"),
