@@ -97,7 +97,14 @@ def opened(home: Path) -> Iterator[Desk]:
     person = {"Authorization": f"Bearer {(home / 'keys' / 'person.key').read_text().strip()}"}
     with (
         served(home) as (running, _),
-        httpx.Client(base_url=running["url"], headers=person, trust_env=False, timeout=60) as http,
+        httpx.Client(
+            base_url=running["url"],
+            headers=person,
+            trust_env=False,
+            timeout=60,
+            # A server ends an idle connection after 5 s; what a client has kept as long meets it as it ends.
+            limits=httpx.Limits(keepalive_expiry=1),
+        ) as http,
     ):
         desk = Desk(running["mcp"], http)
         agent = {"kind": "Agent", "name": "worker", "owner": "admin@localhost", "purpose": "Works with real servers"}
