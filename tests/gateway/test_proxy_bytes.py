@@ -146,7 +146,7 @@ async def test_request_meta_passes_by_a_short_list_and_nothing_of_remit_s_own(ho
         "io.evil/x": 1,
     }
     await house.call("office__read_mail", {}, meta)
-    assert json.loads(params_of(house.upstream.effects[0]))["_meta"] == {"traceparent": trace, "progressToken": 7}
+    assert json.loads(params_of(house.upstream.effects[0]))["_meta"] == {"traceparent": trace}
     odds: list[object] = [
         {"traceparent": {"a": 1}},
         {"traceparent": "x" * 2_000},

@@ -48,6 +48,12 @@ REASONS: Final[dict[str, ReasonForm]] = {
     "approval.denied": ReasonForm(7, "a person said no", "Do not ask again in this session."),
     "approval.void": ReasonForm(7, "what was approved is no longer what would happen", "Ask again with a new call."),
     "approval.too_large": ReasonForm(7, "this call is too large to be shown whole", "Make it smaller."),
+    "observe.would_deny": ReasonForm(
+        8, "allowed by observe mode alone, else it would have been refused", "Do not rely on it: observe mode ends."
+    ),
+    "observe.would_ask": ReasonForm(
+        8, "allowed by observe mode alone, else a person would have been asked", "Do not rely on it: observe mode ends."
+    ),
     "log.unavailable": ReasonForm(8, "the log can't be written, so nothing is allowed", "The operator must look."),
     "internal.error": ReasonForm(8, "something went wrong in Remit", "Report the event number."),
 }
@@ -101,9 +107,13 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Yes, once: ``intent`` is the log index of the committed intent."""
+    """Yes, once: ``intent`` is the log index of the committed intent.
+
+    ``reasons`` is what would have been refused, where only observe mode let it through; else it is empty.
+    """
 
     intent: int
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +168,8 @@ class Decision:
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """Why; empty only for an Allow."""
-        return () if isinstance(self.verdict, Allow) else self.verdict.reasons
+        """Why; empty only for an Allow that observe mode had no part in."""
+        return self.verdict.reasons
 
     @property
     def hidden(self) -> bool:
@@ -170,7 +180,7 @@ class Decision:
         """The JSON form of INTERFACES section 4."""
         number: int | None = None
         match self.verdict:
-            case Allow(intent):
+            case Allow(intent, _):
                 word, number = "allow", intent
             case Deny():
                 word = "deny"

@@ -1,24 +1,28 @@
-"""The one method that is forwarded: a tool call, opened, forwarded at most once, and closed.
+"""What is forwarded: a call of a tool (or of what stands beside tools), opened, forwarded at most once, and closed.
 
 A call is forwarded only with an Allow in hand, over a connection whose tool list was just compared with the pins; and
 its result is handed on only after the outcome was recorded. Nothing that was sent is sent again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from remit.core.calls import Outcome, ProposedCall
 from remit.core.credentials import SessionCaller
 from remit.core.decisions import Allow, Decision
+from remit.core.entitlements import CALL
 from remit.core.errors import BadInput, Conflict, RemitError, Unavailable
 from remit.core.ids import RANDOM_BYTES, digits_of, is_call_id
 from remit.gateway import asking, meta, revisions, wire
+from remit.gateway.exchange import GivenUp
 from remit.gateway.servers import Ready, Servers
-from remit.gateway.upstream import ErrorReply, NotSent, OutcomeUnknown, Result, Stale
+from remit.gateway.streams import stream_of
+from remit.gateway.underway import UnderWay
+from remit.gateway.upstream import ErrorReply, NotSent, OutcomeUnknown, Reply, Result, Stale
 from remit.guards.json_in import JsonLimits, as_json, parse
 from remit.guards.secrets import redact_known
 from remit.services.close import close_call
@@ -42,15 +46,22 @@ class ToolCalls:
         self._deps = deps
         self._servers = servers
         self._timeout = timeout
+        self.under_way = UnderWay()
 
     async def call(self, sight: Sight, ref: str, request: wire.Request, caller: SessionCaller) -> bytes:
         """The response to one ``tools/call`` of ``ref``. Raises ``wire.Fault`` for a call id that can't be one."""
         if not _call_id_is_sound(request):
             raise wire.Fault(wire.INVALID_PARAMS, _CALL_ID_FORM)
         asking.check_state(self._deps, request, caller, ref)
-        answer = await self._attempt(sight, ref, request, caller, again=_CALL_ID not in request.meta)
-        # Nothing was sent, so nothing was done: once more over a fresh connection, compared and decided anew.
-        return answer or await self._attempt(sight, ref, request, caller, again=False) or b""
+        self.under_way.begin(caller, request)
+        try:
+            answer = await self._attempt(sight, ref, request, caller, again=_CALL_ID not in request.meta)
+            # Nothing was sent, so nothing was done: once more over a fresh connection, compared and decided anew.
+            return answer or await self._attempt(sight, ref, request, caller, again=False) or b""
+        finally:
+            self.under_way.end(caller, request)
+            if request.exchange.hearing is not None:
+                request.exchange.hearing.abandon()
 
     async def _attempt(
         self, sight: Sight, ref: str, request: wire.Request, caller: SessionCaller, *, again: bool
@@ -126,23 +137,36 @@ class ToolCalls:
         again: bool,
     ) -> bytes | None:
         """Step 9, then the close. None when ``again`` and an open connection turned out to be stale."""
-        tool = decision.tool.partition("/")[2]
-        params = wire.call_params(tool, request.raw_arguments, meta.forwarded(request.meta))
         try:
             if ready is None:
                 raise trouble if isinstance(trouble, NotSent) else NotSent(trouble.detail if trouble else "no server")
-            repeated = self._repeated(request, decision) if ready.connection.stateless else None
-            reply = await ready.connection.call("tools/call", params, self._timeout, repeated)
+            if request.exchange.given_up:
+                raise NotSent("its client gave it up before that")
+            async with ready.lane.turn():
+                reply = await request.exchange.during(self._sent(request, caller, decision, ready))
+        except GivenUp:
+            said = f"Remit: what became of {decision.tool} is not known: its client gave it up while it was under way."
+            return await self._closed(request, caller, decision, Outcome("unknown"), ready, said)
         except NotSent as error:
             said = f"Remit: {decision.tool} was not called: {error.detail}. {error.hint}"
             answer = await self._closed(request, caller, decision, Outcome("failed", not_acted=True), ready, said)
-            return None if again and isinstance(error, Stale) else answer
+            return None if again and isinstance(error, Stale) and not request.exchange.given_up else answer
         except OutcomeUnknown as error:
             said = f"Remit: what became of {decision.tool} is not known: {error.detail}. {error.hint}"
             return await self._closed(request, caller, decision, Outcome("unknown"), ready, said)
         if isinstance(reply, ErrorReply):
             return await self._protocol_error(request, caller, decision, ready, reply)
         return await self._result(request, caller, decision, ready, reply)
+
+    def _sent(
+        self, request: wire.Request, caller: SessionCaller, decision: Decision, ready: Ready
+    ) -> Coroutine[Any, Any, Reply]:
+        """The call on its way to its server."""
+        stream = stream_of(self._deps, caller, decision.call_id, request, ready.secrets)
+        beside = meta.forwarded(request.meta) | (stream.meta(stateless=ready.connection.stateless) if stream else {})
+        params = wire.upstream_params(request.method, decision.tool.partition("/")[2], request.raw_arguments, beside)
+        repeated = self._repeated(request, decision) if ready.connection.stateless else None
+        return ready.connection.call(request.method, params, min(self._timeout, ready.timeout), repeated, stream)
 
     def _repeated(self, request: wire.Request, decision: Decision) -> Mapping[str, str]:
         """The headers that repeat arguments of this call towards a stateless server."""
@@ -167,7 +191,7 @@ class ToolCalls:
             said = f"Remit: {decision.tool} asked for more input, which is not passed on, and so did not answer."
             asked = Outcome("failed", error="more input was asked for", may_have_acted=True)
             return await self._closed(request, caller, decision, asked, ready, said)
-        cleaned = meta.without_ours(result)
+        cleaned = (meta.without_ours if request.method == CALL else meta.without_ours_beside)(result)
         failed = isinstance(result, Mapping) and result.get("isError") is True
         outcome = Outcome("failed" if failed else "done", result=cleaned)
         raw = reply.raw if cleaned is result else as_json(cleaned)
@@ -191,7 +215,7 @@ class ToolCalls:
             error=words.decode(errors="replace"),
             may_have_acted=not (isinstance(code, int) and code in wire.REFUSED_UNREAD),
         )
-        return await self._closed(request, caller, decision, outcome, ready, said)
+        return await self._closed(request, caller, decision, outcome, ready, said, code=_passed(code))
 
     async def _closed(
         self,
@@ -202,16 +226,26 @@ class ToolCalls:
         ready: Ready | None,
         said: str | None,
         raw: bytes = b"",
+        code: int = wire.INTERNAL_ERROR,
     ) -> bytes:
         """Record the outcome; only then answer, with ``said`` or with the result as it may be shown."""
         secrets = ready.secrets if ready else None
+        if request.exchange.hearing is not None:
+            outcome = replace(outcome, heard=await request.exchange.hearing.heard())
         try:
             delivery = await close_call(self._deps, caller, decision.call_id, outcome, secrets, by=self._deps.instance)
         except (Unavailable, Conflict) as error:
             text = f"Remit: the outcome of {decision.tool} could not be recorded, so it is withheld. {error.hint}"
             return request.answer(wire.tool_error(text))
+        # An Allow with reasons is one of observe mode, which is to be seen wherever its result is.
+        notice = decision.document() if decision.reasons else None
         if said is not None:
-            return request.answer(wire.tool_error(f"{said} [event {delivery.event}]"))
+            return request.answer(wire.tool_error(f"{said} [event {delivery.event}]", notice, code=code))
+        if delivery.withheld and request.method != CALL:
+            text = f"Remit: {delivery.withheld}. [event {delivery.event}]"
+            return request.answer(wire.tool_error(text, notice, code=code))
+        if notice is not None:
+            return request.answer(as_json(meta.noticed(delivery.result, notice)))
         return request.answer(as_json(delivery.result) if delivery.altered else raw)
 
     def _call_id(self, request: wire.Request) -> str:
@@ -225,9 +259,24 @@ class ToolCalls:
 
 def _not_allowed(request: wire.Request, decision: Decision) -> bytes:
     """A Deny or an Ask as a tool result. What is hidden is named as it was asked for."""
-    if decision.hidden:
-        decision = replace(decision, tool=str(request.params.get("name", "")))
-    return request.answer(wire.tool_error(decision.sentence(), decision.document()))
+    if not decision.hidden:
+        return request.answer(wire.tool_error(decision.sentence(), decision.document()))
+    decision = replace(decision, tool=str(request.params.get("name", "")))
+    if request.method == CALL:
+        return request.answer(wire.tool_error(decision.sentence(), decision.document()))
+    said = (
+        f"Remit refused {decision.tool}: there is no such thing here. Use what the lists show; access can be requested."
+    )
+    said += f" [{decision.reasons[0].code}, event {decision.event}]"
+    return request.answer(wire.tool_error(said, decision.document(), wire.INVALID_PARAMS))
+
+
+def _passed(code: object) -> int:
+    """The code of a server's error as it is passed on, where a method answers with errors: only what speaks of params.
+
+    Others tell a client to do something (ask its user, connect anew), and no server tells ours.
+    """
+    return code if isinstance(code, int) and code in (wire.INVALID_PARAMS, wire.NOT_FOUND) else wire.INTERNAL_ERROR
 
 
 def _call_id_is_sound(request: wire.Request) -> bool:

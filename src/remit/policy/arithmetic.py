@@ -15,7 +15,7 @@ _CENT: Final = Decimal("0.01")
 
 
 def derivation(wanted: Decimal, operands: Sequence[Decimal], task: Task) -> str | None:
-    """How ``wanted`` follows from ``operands``, in words; None where it does not, or where there are too many of them."""
+    """How ``wanted`` follows from ``operands``, in words; None where it does not, or where these are too many."""
     if not operands or len(operands) > MOST_OPERANDS:
         return None
     once = list(_once(operands))

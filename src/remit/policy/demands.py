@@ -228,9 +228,10 @@ def _literals(task: Task, found: tuple[Argument, ...]) -> Iterator[Miss]:
     if not task.literals:
         return
     for one in found:
-        if one.role in ("free_text", "what") and _name(one.pointer) in _TITLES and isinstance(one.value, str):
-            if not any(literal.fullmatch(one.value.strip()) for literal in task.literals):
-                yield Miss("C6", one.pointer, one.role, one.value, one.type, NOTHING, 3)
+        if one.role not in ("free_text", "what") or _name(one.pointer) not in _TITLES or not isinstance(one.value, str):
+            continue
+        if not any(literal.fullmatch(one.value.strip()) for literal in task.literals):
+            yield Miss("C6", one.pointer, one.role, one.value, one.type, NOTHING, 3)
 
 
 def _links_in_prose(memory: Memory, review: ToolReview, row: Deed, found: tuple[Argument, ...]) -> Iterator[Miss]:

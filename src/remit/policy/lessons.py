@@ -5,7 +5,8 @@ in the task, which is how a name in the task finds its record, and how a second 
 frozen value, so a session's memory is a fold over its lessons, and the same on every replica.
 """
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -35,8 +36,8 @@ class Said:
 class Record:
     """One record as it was shown. ``key`` tells it from others, also when another read shows it again.
 
-    ``names`` are the phrases of the task that its system-written naming fields say whole, ``open_names`` those of naming
-    fields that others can write, ``tokens`` the words of the task that stand in a name of it that others can't write.
+    ``names`` are the phrases of the task that its system-written naming fields say whole, ``open_names`` those of
+    naming fields that others can write, ``tokens`` the words of a name of it that others can't write.
     """
 
     key: str
@@ -90,7 +91,7 @@ def lesson(
     result: Json,
     *,
     task: Task,
-    endorsed: Set[str],
+    endorsed: AbstractSet[str],
     targets: tuple[Atom, ...],
     parse: Parse,
 ) -> Lesson:
@@ -129,7 +130,7 @@ def _open_ended(value: Json, rows: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and (value == 0 or value > rows)
 
 
-def _how_bound(review: ToolReview, arguments: Mapping[str, Json], endorsed: Set[str]) -> tuple[bool, bool]:
+def _how_bound(review: ToolReview, arguments: Mapping[str, Json], endorsed: AbstractSet[str]) -> tuple[bool, bool]:
     """Whether endorsed arguments chose what was read (B5), and whether no other argument did (B6)."""
     chosen = [leaf for leaf in leaves(arguments, MAX_LEAVES) if not _paging(review, leaf.general)]
     good = [leaf.pointer in endorsed for leaf in chosen]
@@ -176,7 +177,9 @@ def _note(draft: _Draft, review: ToolReview, server: str, leaf: Leaf, told: Fiel
         draft.said.append(Said(leaf.general, one))
     if told.custodian and one is not None and told.writer == "system":
         draft.own = draft.own or one in task.own
-    if review.output.records is not None and leaf.general == review.output.records.id and one is not None:
+    # An id that others can write is nobody's: it would lend a planted record the names of another.
+    is_id = review.output.records is not None and leaf.general == review.output.records.id
+    if is_id and told.writer == "system" and one is not None:
         draft.id = f"{one.type}\x00{one.text}"
     if told.naming and isinstance(leaf.value, str):
         phrase = task.phrase(leaf.value)
@@ -186,10 +189,8 @@ def _note(draft: _Draft, review: ToolReview, server: str, leaf: Leaf, told: Fiel
 
 
 def _record(review: ToolReview, draft: _Draft, place: str) -> Record:
-    key = (
-        draft.id
-        or f"{review.tool}\x00{place}\x00{digest(canonical([[one.path, one.atom.type, one.atom.text] for one in draft.said]))}"
-    )
+    said: Json = [[one.path, one.atom.type, one.atom.text] for one in draft.said]
+    key = draft.id or f"{review.tool}\x00{place}\x00{digest(canonical(said))}"
     titles = [title for title, closed in draft.titles if closed or draft.own]
     return Record(
         key,

@@ -1,7 +1,7 @@
 """What a root session was shown, folded from its lessons, and how strongly each value in it is endorsed.
 
-Strength (FLOW_RULES B): 3 named, 2 bound, 1 listed, 0 nothing; 4, a person's yes, is kept with the questions. Every grant
-is one rule, by its id, and says where the value stood. Nothing here looks at text of third parties, since no lesson holds any.
+Strength: 3 named, 2 bound, 1 listed, 0 nothing; 4, a person's yes, is kept with the questions. Every grant is one rule,
+by its id, and says where the value stood. Nothing here looks at text of third parties, since no lesson holds any.
 
 INVARIANT: learning another record never raises what an earlier record's fields have, but where the rule is about
 evidence over many (B10, B13); it may lower it.
@@ -23,6 +23,8 @@ Profile: TypeAlias = Literal["balanced", "strict"]
 BOUND: Final = 20_000
 """Values that a memory holds; records that come later endorse nothing."""
 FEW: Final = 3
+ENDORSED: Final = 2
+"""The strength from which a value chooses what is read, and is reckoned with."""
 _NUMERIC: Final = frozenset({MONEY, DATE})
 
 
@@ -198,7 +200,7 @@ class Memory:
         found = dict.fromkeys(self.task.amounts)
         for atom in self._promising:
             if any(
-                level >= 2
+                level >= ENDORSED
                 for place in self._places[atom]
                 for _, level in self._rules(
                     atom, self._records[place.record], self._reads[place.read], "write", identity=False

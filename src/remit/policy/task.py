@@ -41,8 +41,8 @@ _NUMBER: Final = r"[0-9][0-9.,]*"
 # looked at by the next.
 _SPANS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     (EMAIL, re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")),
-    (URL, re.compile(r"(?:https?://|www\.)[^\s<>\"'“”‘’(){}\[\]|\\]+", re.IGNORECASE)),
-    (URL, re.compile(r"\b(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}/[^\s<>\"'“”‘’(){}\[\]|\\]*")),
+    (URL, re.compile(r"(?:https?://|www\.)[^\s<>\"'\u201c\u201d\u2018\u2019(){}\[\]|\\]+", re.IGNORECASE)),
+    (URL, re.compile(r"\b(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}/[^\s<>\"'\u201c\u201d\u2018\u2019(){}\[\]|\\]*")),
     (IBAN, re.compile(r"\b[A-Z]{2}[0-9]{2}[A-Z0-9]{8,30}\b")),
     (IBAN, re.compile(r"\b[A-Z]{2}[0-9]{2}(?: [A-Z0-9]{4}){2,7}(?: [A-Z0-9]{1,4})?\b")),
     (DATE, re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b")),
@@ -67,7 +67,8 @@ _SPANS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     (
         "count",
         re.compile(
-            rf"\b{_NUMBER}[ -]?(?:years?|months?|weeks?|days?|nights?|hours?|minutes?|mins?|seconds?|people|persons?|guests?|times?|stars?)\b",
+            rf"\b{_NUMBER}[ -]?(?:years?|months?|weeks?|days?|nights?|hours?|minutes?|mins?|seconds?|"
+            r"people|persons?|guests?|times?|stars?)\b",
             re.IGNORECASE,
         ),
     ),
@@ -78,9 +79,9 @@ _SPANS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
 )
 _TRAILING: Final = ".,;:!?)]}'\"*"
 _QUOTED: Final = re.compile(
-    r"(?<!\w)'([^'\n]{1,200}(?:'\w[^'\n]{0,200})*)'(?!\w)|\"([^\"\n]{1,400})\"|“([^”\n]{1,400})”|‘([^’\n]{1,400})’"
+    r"(?<!\w)'([^'\n]{1,200}(?:'\w[^'\n]{0,200})*)'(?!\w)|\"([^\"\n]{1,400})\"|\u201c([^\u201d\n]{1,400})\u201d|\u2018([^\u2019\n]{1,400})\u2019"
 )
-_CALLED: Final = re.compile(r"\b(?:titled?|entitled|subject|named?|called|heading)\b[^'\"“‘\n]{0,40}\Z", re.IGNORECASE)
+_CALLED: Final = re.compile(r"\b(?:titled?|entitled|subject|named?|called|heading)\b[^'\"\u201c\u2018\n]{0,40}\Z", re.IGNORECASE)
 _WORDS: Final = re.compile(r"\w+")
 _PLACEHOLDER: Final = re.compile(r"\{[^{}]{0,60}\}|<[^<>]{0,60}>|\[[^\[\]]{0,60}\]")
 _MOST: Final = frozenset(
@@ -105,7 +106,15 @@ _SHARING: Final = frozenset({"half", "share", "shared", "split", "halves"})
 _EVERY: Final = frozenset({"all", "each", "every", "everyone", "everybody"})
 # Words too common to name anything by themselves; in quotes they do.
 _COMMON: Final = frozenset(
-    ["a", "about", "above", "after", "again", "all", "also", "am", "an", "and", "any", "are", "as", "at", "back", "be", "been", "before", "below", "between", "both", "but", "by", "can", "could", "day", "did", "do", "does", "down", "each", "every", "few", "for", "from", "get", "give", "go", "has", "have", "he", "her", "here", "him", "his", "how", "i", "if", "in", "inbox", "into", "is", "it", "its", "just", "last", "let", "like", "list", "mail", "make", "me", "message", "month", "more", "most", "my", "name", "new", "next", "no", "not", "now", "of", "off", "on", "one", "only", "or", "other", "our", "out", "over", "own", "please", "post", "read", "same", "send", "she", "should", "so", "some", "such", "tell", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this", "those", "time", "to", "today", "too", "two", "under", "up", "us", "very", "via", "was", "we", "week", "were", "what", "when", "where", "which", "who", "will", "with", "would", "year", "you", "your", "file", "files", "event", "user", "users", "channel", "channels", "account", "number", "id", "title", "date"]
+    (
+        "a about above after again all also am an and any are as at back be been before below between both but by can "
+        "could day did do does down each every few for from get give go has have he her here him his how i if in inbox "
+        "into is it its just last let like list mail make me message month more most my name new next no not now of off "
+        "on one only or other our out over own please post read same send she should so some such tell than that the "
+        "their them then there these they this those time to today too two under up us very via was we week were what "
+        "when where which who will with would year you your file files event user users channel channels account number "
+        "id title date "
+    ).split()
 )
 
 
@@ -249,7 +258,7 @@ class Task:
 
     @cached_property
     def literals(self) -> tuple[re.Pattern[str], ...]:
-        """What the text gives as a title, a subject or a name, in quotation marks, with room where it has placeholders."""
+        """What the text gives as a title, a subject or a name in quotation marks; a placeholder in it stands for any."""
         found = []
         for match in _QUOTED.finditer(self.text):
             if _CALLED.search(self.text[max(match.start() - 60, 0) : match.start()]):
@@ -278,10 +287,8 @@ class Task:
     def every(self, noun: str) -> bool:
         """Whether it speaks of all, each or every of a noun (rule B11)."""
         forms = {noun.casefold(), f"{noun.casefold()}s", f"{noun.casefold()}es"}
-        for at, word in enumerate(self.words):
-            if word in _EVERY and forms & set(self.words[at + 1 : at + 4]):
-                return True
-        return False
+        after = (self.words[at + 1 : at + 4] for at, word in enumerate(self.words) if word in _EVERY)
+        return any(forms & set(words) for words in after)
 
 
 def _nearly(said: tuple[str, ...], wanted: list[str]) -> bool:

@@ -17,6 +17,7 @@ from remit.guards.json_in import parse
 from remit.policy.demands import deed, endorsed_by, targets
 from remit.policy.lessons import lesson
 from remit.services import memories
+from remit.services.authority import Authority
 from remit.services.deps import Deps
 
 POINTER: Final = memories.LESSON
@@ -37,14 +38,19 @@ async def taught(
     session: Session,
     flow: FlowState,
     call: Call,
-    review: ToolReview | None,
+    authority: Authority,
     outcome: Outcome,
     result: Json,
-    owner: str | None,
 ) -> Taught | None:
-    """The lesson of a call that was forwarded, or None where there is none."""
-    if review is None or call.intent is None or outcome.not_acted or not _tells(review):
+    """The lesson of a call that was forwarded, or None where there is none: a review that is no longer in force."""
+    known = authority.tools.get(call.tool)
+    review = known.review if known else None
+    if review is None or review.fingerprint != call.fingerprint:
         return None
+    if call.intent is None or outcome.not_acted or not _tells(review):
+        return None
+    agent = authority.agents.get(session.agent)
+    owner = agent.owner if agent else None
     arguments = await memories.opened(unit, deps.sealer, call.intent, "/arguments")
     if not isinstance(arguments, Mapping):
         return None
