@@ -81,7 +81,9 @@ _TRAILING: Final = ".,;:!?)]}'\"*"
 _QUOTED: Final = re.compile(
     r"(?<!\w)'([^'\n]{1,200}(?:'\w[^'\n]{0,200})*)'(?!\w)|\"([^\"\n]{1,400})\"|\u201c([^\u201d\n]{1,400})\u201d|\u2018([^\u2019\n]{1,400})\u2019"
 )
-_CALLED: Final = re.compile(r"\b(?:titled?|entitled|subject|named?|called|heading)\b[^'\"\u201c\u2018\n]{0,40}\Z", re.IGNORECASE)
+_CALLED: Final = re.compile(
+    r"\b(?:titled?|entitled|subject|named?|called|heading)\b[^'\"\u201c\u2018\n]{0,40}\Z", re.IGNORECASE
+)
 _WORDS: Final = re.compile(r"\w+")
 _PLACEHOLDER: Final = re.compile(r"\{[^{}]{0,60}\}|<[^<>]{0,60}>|\[[^\[\]]{0,60}\]")
 _MOST: Final = frozenset(

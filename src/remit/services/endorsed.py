@@ -1,7 +1,7 @@
 """Step 5 of a tool call: the values that fall short, and what persons have said of them.
 
-A person's yes to a value is strength 4 (rule B14): for its type, under this root session, at this server, for effects no
-higher than the one that was asked about. A no is a veto for that value. Rows hold only hashes of values; the values
+A person's yes to a value is strength 4 (rule B14): for its type, under this root session, at this server, for effects
+no higher than the one that was asked about. A no is a veto for that value. Rows hold only hashes of values; the values
 themselves stand with the event that asked, sealed for their person.
 """
 

@@ -1,7 +1,7 @@
 """Step 11, for values: what a finished call taught its root session, written beside the outcome.
 
 The arguments are read back from the intent, where they were committed to, so that every door teaches the same. A call
-whose review tells nothing of its output, and which is not of a kind that counts once, teaches nothing and costs nothing.
+whose review tells nothing of its output, and which is not of a kind that counts once, teaches and costs nothing.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,9 @@
 """What each root session was shown, as flow asks of it: folded from the log, and kept in this process while it is used.
 
-A lesson stands with the outcome that taught it, sealed like every value there, and names the one before it. So a memory is
-brought up to date by walking back from the newest lesson to the one that it knows; where that is not found (a unit was
-undone, another process wrote), it is made anew from the task and every lesson. What can't be opened any more endorses
-nothing.
+A lesson stands with the outcome that taught it, sealed like every value there, and names the one before it. So a memory
+is brought up to date by walking back from the newest lesson to the one that it knows; where that is not found (a unit
+was undone, another process wrote), it is made anew from the task and every lesson. What can't be opened any more
+endorses nothing.
 """
 
 from collections import OrderedDict
@@ -104,9 +104,11 @@ async def _task(unit: Unit, sealer: PayloadSealer, session: Session, owner: str 
     kinds = [int(Kind.SESSION_STARTED)]
     for entry in await unit.log.find(after=-1, limit=1, kinds=kinds, session=session.root, agent=None):
         document = await opened(unit, sealer, entry.index, "/task")
-        for item in document if isinstance(document, list) else ():
-            if isinstance(item, Mapping) and item.get("source") == "principal":
-                segments.append(Segment(str(item.get("text", "")), "principal"))
+        segments.extend(
+            Segment(str(item.get("text", "")), "principal")
+            for item in (document if isinstance(document, list) else ())
+            if isinstance(item, Mapping) and item.get("source") == "principal"
+        )
     return Task(segments, await _own(unit, session.principal or owner))
 
 

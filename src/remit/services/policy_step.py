@@ -1,4 +1,4 @@
-"""Step 4 as the decision takes it: what policy says of every member of the chain, and which of its grants it rests on."""
+"""Step 4 as the decision takes it: what policy says of every member of the chain, and on which grants that rests."""
 
 from dataclasses import dataclass
 
