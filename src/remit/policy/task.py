@@ -108,15 +108,19 @@ _SHARING: Final = frozenset({"half", "share", "shared", "split", "halves"})
 _EVERY: Final = frozenset({"all", "each", "every", "everyone", "everybody"})
 # Words too common to name anything by themselves; in quotes they do.
 _COMMON: Final = frozenset(
-    (
-        "a about above after again all also am an and any are as at back be been before below between both but by can "
-        "could day did do does down each every few for from get give go has have he her here him his how i if in inbox "
-        "into is it its just last let like list mail make me message month more most my name new next no not now of off "
-        "on one only or other our out over own please post read same send she should so some such tell than that the "
-        "their them then there these they this those time to today too two under up us very via was we week were what "
-        "when where which who will with would year you your file files event user users channel channels account number "
-        "id title date "
-    ).split()
+    {
+        *("a", "about", "above", "after", "again", "all", "also", "am", "an", "and", "any", "are", "as", "at", "back"),
+        *("be", "been", "before", "below", "between", "both", "but", "by", "can", "could", "day", "did", "do", "does"),
+        *("down", "each", "every", "few", "for", "from", "get", "give", "go", "has", "have", "he", "her", "here"),
+        *("him", "his", "how", "i", "if", "in", "inbox", "into", "is", "it", "its", "just", "last", "let", "like"),
+        *("list", "mail", "make", "me", "message", "month", "more", "most", "my", "name", "new", "next", "no", "not"),
+        *("now", "of", "off", "on", "one", "only", "or", "other", "our", "out", "over", "own", "please", "post"),
+        *("read", "same", "send", "she", "should", "so", "some", "such", "tell", "than", "that", "the", "their"),
+        *("them", "then", "there", "these", "they", "this", "those", "time", "to", "today", "too", "two", "under"),
+        *("up", "us", "very", "via", "was", "we", "week", "were", "what", "when", "where", "which", "who", "will"),
+        *("with", "would", "year", "you", "your", "file", "files", "event", "user", "users", "channel", "channels"),
+        *("account", "number", "id", "title", "date"),
+    }
 )
 
 
@@ -260,7 +264,7 @@ class Task:
 
     @cached_property
     def literals(self) -> tuple[re.Pattern[str], ...]:
-        """What the text gives as a title, a subject or a name in quotation marks; a placeholder in it stands for any."""
+        """What the text gives as a title, a subject or a name in quotation marks; a placeholder stands for any."""
         found = []
         for match in _QUOTED.finditer(self.text):
             if _CALLED.search(self.text[max(match.start() - 60, 0) : match.start()]):
