@@ -221,6 +221,7 @@ async def test_a_call_over_the_bound_is_decided_recorded_not_sent_and_its_budget
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with narrow(world, monkeypatch) as house:
+        await world.without_demands()
         gate = asyncio.Event()
 
         async def slow(request: Request) -> bytes:

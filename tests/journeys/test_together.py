@@ -33,7 +33,6 @@ async def without_asking(live: Live) -> None:
 async def test_two_servers_and_the_command_line_never_pass_a_limit_together(home: Home, tmp_path: Path) -> None:
     async with up(home) as one, up(home) as two:
         await without_asking(one)
-        await home.house.world.without_demands() if False else None
         pay = {"recipient": "DE1", "amount": 20}
         calls = [
             live.call("office__pay_invoice", pay, f"c{n}-{live.url[-5:]}") for n in range(10) for live in (one, two)

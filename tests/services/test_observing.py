@@ -83,6 +83,7 @@ async def test_what_a_person_would_be_asked_about_is_let_through_and_no_question
 
 @pytest.mark.claim("observe:still-counted")
 async def test_a_limit_is_passed_and_counted_in_full_so_that_it_is_full_when_the_mode_ends(desk: Desk) -> None:
+    await desk.world.without_demands()
     session = await desk.session()
     await observe(desk)
     for amount, expected in ((90, []), (120, ["budget.exceeded"]), (90, ["budget.exceeded"])):
@@ -97,6 +98,7 @@ async def test_a_limit_is_passed_and_counted_in_full_so_that_it_is_full_when_the
 
 @pytest.mark.claim("observe:still-counted")
 async def test_a_call_that_policy_would_refuse_is_counted_too_and_let_go_when_it_was_not_sent(desk: Desk) -> None:
+    await desk.world.without_demands()
     session = await desk.session()
     await forbid(desk, "office/pay_invoice")
     await observe(desk)
@@ -229,7 +231,10 @@ async def test_when_the_log_can_not_be_written_nothing_is_let_through(desk: Desk
 
 
 def test_every_step_of_a_judged_call_is_taken_in_observe_mode_too() -> None:
-    """A step that is added to the one and forgotten in the other would be switched off by the mode."""
+    """A step that is added to the one and forgotten in the other would be switched off by the mode.
+
+    Only the question about values has no place there: what it would be about is written down instead.
+    """
     tree = ast.parse(inspect.getsource(decide))
     steps = {
         function.name: {
@@ -240,13 +245,13 @@ def test_every_step_of_a_judged_call_is_taken_in_observe_mode_too() -> None:
         for function in ast.walk(tree)
         if isinstance(function, ast.AsyncFunctionDef) and function.name in {"_judged", "_observed"}
     }
-    assert {"_policy", "_budget"} <= steps["_judged"]
-    assert steps["_judged"] <= steps["_observed"]
+    assert {"_permitted", "_flow", "_budget"} <= steps["_judged"]
+    assert steps["_judged"] - {"any", "_about_values"} <= steps["_observed"]
 
 
 @given(st.lists(st.sampled_from(sorted(REASONS)), min_size=1, max_size=4))
 def test_reasons_pass_only_when_each_of_them_does(names: list[str]) -> None:
-    passing = {"policy.denied", "budget.exceeded", "approval.needed", "approval.too_large"}
+    passing = {"policy.denied", "budget.exceeded", "approval.needed", "approval.too_large", "flow.value", "flow.call"}
     assert observing.passes([Reason(name) for name in names]) is (set(names) <= passing)
     assert not observing.passes([Reason("budget.exceeded", rule="plan")])
 
@@ -271,6 +276,7 @@ async def test_a_server_in_observe_mode_makes_no_call_of_another_server_pass(des
     await desk.close(session, read, done({"content": [{"type": "text", "text": "pay DE66"}]}))
     assert codes(await desk.open(session, "bank/pay_invoice", small)) == ["policy.denied"], "labels join as ever"
     assert codes(await desk.open(session, "bank/pay_invoice", {**small, "amount": 101})) == ["policy.denied"]
+    await desk.world.without_demands()
     assert codes(await desk.pay(session, 101)) == ["observe.would_deny", "budget.exceeded"]
 
 

@@ -152,6 +152,7 @@ async def fill(store: Store, org: str) -> None:
         await unit.calls.touch(ident("ses", 1), 7, ("17",))
         await unit.counters.reserve(held(5))
         await unit.approvals.add(approval(org=org))
+        await unit.approvals.add(approval(2, "denied", org=org, kind="value"))
         await unit.log.append(event(private={"/to": "DE89"}))
         await unit.tree.add_hashes(0, 0, [bytes(32)])
         await unit.tree.add_checkpoint(1, "note")
