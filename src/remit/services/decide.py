@@ -27,7 +27,7 @@ import structlog
 
 from remit.core.approvals import Approval
 from remit.core.calls import ProposedCall, Reservation
-from remit.core.canonical import Json, Written, canonical, digest
+from remit.core.canonical import Written, canonical, digest
 from remit.core.credentials import SessionCaller
 from remit.core.decisions import Allow, Ask, Decision, Deny, Reason
 from remit.core.errors import CallIdReused, InvalidDocument
@@ -39,11 +39,10 @@ from remit.core.sessions import STORM, Session
 from remit.core.times import MINUTE, SECOND, to_text
 from remit.core.tools import COUNTED_EFFECTS
 from remit.policy.demands import Miss
-from remit.services import approve, budgets, endorsed, flow_step, live, observing, recorded
+from remit.services import approve, budgets, endorsed, flow_step, live, observing, question, recorded
 from remit.services.authority import ReviewedTool
 from remit.services.deps import Deps
 from remit.services.policy_step import Permitted, permitted
-from remit.services.question import question
 from remit.services.recorded import Facts
 from remit.services.refusals import Refusal
 from remit.services.subjects import owner_of
@@ -229,22 +228,19 @@ async def _with_person(
     large = approve.too_large(facts.call.arguments)
     if large is not None:
         raise _No(large)
-    wanted = question(deps, facts, known)
+    wanted = question.question(deps, facts, known, short)
     standing = await approve.standing(unit, facts.session, known.tool.ref, wanted.arguments_hash, facts.now)
     match standing:
         case approve.Vetoed():
             raise _No(Reason("approval.denied"))
         case approve.Waiting(approval):
-            return await _ask(unit, facts, replace(approval, arguments=facts.arguments), approval.asked_event, short)
+            return await _ask(unit, facts, await approve.opened(deps, unit, approval), short)
         case approve.Unanswered():
             if await approve.crowded(unit, facts.session, facts.now):
                 raise _No(Reason("approval.crowded"))
             if await approve.being_written(unit, wanted):
                 raise _No(Reason("approval.void", "a write to a record that it refers to has no outcome yet"))
-            event = await unit.log.append(recorded.draft(facts, Kind.ASKED, ("approval.needed",), about=wanted.id))
-            approval = replace(wanted, asked_event=event)
-            await approve.put(unit, approval)
-            return await _ask(unit, facts, approval, event, short)
+            return await _put(unit, facts, wanted, short, "approval.needed")
         case approve.Approved(approval):
             return await _use(unit, facts, known, approval, wanted, forwarder)
 
@@ -274,39 +270,34 @@ async def _use(
 async def _about_values(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, short: Sequence[Miss]) -> Decision:
     """Put the question about the values that fall short; a yes to them is for the session, and not for this call."""
     keys = tuple(dict.fromkeys(endorsed.key_of(facts.session.root, known.server.name, one) for one in short))
-    shown = endorsed.shown(short, known.review)
-    before = flow_step.waiting(await unit.approvals.of_values(facts.session.root), keys, facts.now)
+    before = await flow_step.waiting(unit, facts, known, keys)
     if before is not None:
-        return await _ask(unit, facts, replace(before, arguments=facts.arguments), before.asked_event, short, shown)
+        return await _ask(unit, facts, await approve.opened(deps, unit, before), short)
     large = approve.too_large(facts.call.arguments)
     if large is not None:
         raise _No(large)
     if await approve.crowded(unit, facts.session, facts.now):
         raise _No(Reason("approval.crowded"))
-    wanted = replace(question(deps, facts, known), kind="value", values=keys, effect=known.review.effect, references=())
-    draft = recorded.draft(facts, Kind.ASKED, ("flow.value",), about=wanted.id)
-    event = await unit.log.append(replace(draft, private={**draft.private, "/values": shown}))
-    approval = replace(wanted, asked_event=event)
+    asked = question.question(deps, facts, known, short)
+    about = replace(asked, kind="value", values=keys, effect=known.review.effect, references=())
+    return await _put(unit, facts, about, short, "flow.value")
+
+
+async def _put(unit: Unit, facts: Facts, asked: Approval, short: Sequence[Miss], code: str) -> Decision:
+    event = await unit.log.append(question.draft(facts, asked, code))
+    approval = replace(asked, asked_event=event)
     await approve.put(unit, approval)
-    return await _ask(unit, facts, approval, event, short, shown)
+    return await _ask(unit, facts, approval, short)
 
 
-async def _ask(
-    unit: Unit,
-    facts: Facts,
-    approval: Approval,
-    event: int,
-    short: Sequence[Miss],
-    values: Sequence[Json] = (),
-) -> Decision:
+async def _ask(unit: Unit, facts: Facts, approval: Approval, short: Sequence[Miss]) -> Decision:
     reason = Reason("approval.needed", f"approval {approval.id}")
-    decision = recorded.decision(
-        facts, Ask(approval.id, (reason, *endorsed.reasons(short))), event, approval.expires_at
-    )
+    verdict = Ask(approval.id, (reason, *endorsed.reasons(short)))
+    decision = recorded.decision(facts, verdict, approval.asked_event, approval.expires_at)
     # What is kept under the call id names no value: a row can't be erased.
     kept = replace(decision, verdict=Ask(approval.id, (reason,)))
     await recorded.remember(unit, facts, kept, "asked", deadline=approval.expires_at, approval=approval.id)
-    return replace(decision, approval=approve.document(approval, facts.now, values))
+    return replace(decision, approval=approve.document(approval, facts.now))
 
 
 async def _observed(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, forwarder: Forwarder) -> Decision:

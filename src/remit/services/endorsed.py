@@ -14,6 +14,7 @@ from remit.core.canonical import Json, canonical, digest
 from remit.core.decisions import Reason
 from remit.core.tools import Effect, ToolReview
 from remit.core.values import Atom
+from remit.guards.hidden_text import reveal
 from remit.policy.demands import Miss
 
 RANK: Final[Mapping[Effect, int]] = {"read": 0, "fetch": 1, "write": 2, "spend": 3, "destroy": 4, "admin": 4}
@@ -115,7 +116,7 @@ def shown(misses: Sequence[Miss], review: ToolReview) -> list[Json]:
     server = review.tool.partition("/")[0]
     return [
         {
-            "text": one.value,
+            "text": reveal(one.value),
             "type": one.type,
             "role": one.role,
             "effect": review.effect,

@@ -1,6 +1,6 @@
 """Step 5 as the decision takes it: what a call demands, less what the session and its persons have given."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from remit.core.approvals import Approval
 from remit.core.decisions import Reason
@@ -30,6 +30,9 @@ async def short(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool) -> tu
     return endorsed.open_misses(found, said, root, known.review)
 
 
-def waiting(approvals: Iterable[Approval], keys: Sequence[str], now: int) -> Approval | None:
-    """The question about exactly these values that is before a person already."""
-    return endorsed.asked_before(endorsed.spoken(approvals, now), keys)
+async def waiting(unit: Unit, facts: Facts, known: ReviewedTool, keys: Sequence[str]) -> Approval | None:
+    """The question about exactly these values, for effects no lower, that is before a person already."""
+    said = endorsed.spoken(await unit.approvals.of_values(facts.session.root), facts.now)
+    before = endorsed.asked_before(said, keys)
+    enough = before is not None and endorsed.RANK[before.effect or "read"] >= endorsed.RANK[known.review.effect]
+    return before if enough else None
