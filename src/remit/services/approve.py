@@ -233,7 +233,8 @@ async def opened(deps: Deps, view: Unit, approval: Approval) -> Approval:
 def document(approval: Approval, now: int) -> dict[str, Json]:
     """The Approval as people read it: all that is hashed, whole; ``shown`` makes hidden text visible.
 
-    ``values`` are what nothing vouches for, each with where it stood; the first stands alone too, as v1 named it.
+    ``values`` are what nothing vouches for, each with where it stood. Where they are all that is asked about, the first
+    stands alone too, as v1 named it.
     """
     values = parse(approval.shown_values)
     out: dict[str, Json] = {
@@ -253,7 +254,7 @@ def document(approval: Approval, now: int) -> dict[str, Json]:
         "expires_at": to_text(approval.expires_at),
     }
     if isinstance(values, list) and values:
-        out |= {"value": values[0], "values": values}
+        out |= {"value": values[0], "values": values} if approval.kind == "value" else {"values": values}
     if approval.answered_by is not None:
         out["answered_by"] = approval.answered_by
     if approval.void_because is not None:
