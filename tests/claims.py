@@ -35,6 +35,24 @@ CLAIMS: dict[str, Claim] = {
     "policy:operator-permit-grants-nothing": Claim(
         "An operator's permit alone gives nobody a tool: authority comes from grants.", "MP", "ATTACKS E9"
     ),
+    "flow:third-party-values-ask": Claim(
+        "Once a session was shown text of strangers, a value that only they gave reaches no sink without a person.",
+        "MP",
+        "DESIGN 5, FLOW_RULES C",
+    ),
+    "flow:only-the-principal-endorses": Claim(
+        "Only the principal's own words of a task endorse a value.", "MP", "FLOW_RULES H1"
+    ),
+    "flow:values-are-whole": Claim(
+        "A value is endorsed whole and under its type: no part, look-alike or neighbour of it is.", "MP", "FLOW_RULES A"
+    ),
+    "flow:a-yes-has-bounds": Claim(
+        "A person's yes to a value is for its root session, its server and effects no higher.", "MP", "FLOW_RULES H1"
+    ),
+    "flow:a-no-is-a-veto": Claim("A person's no to a value holds for the session.", "MP", "FLOW_RULES H1"),
+    "flow:same-on-every-replica": Claim(
+        "What one process was shown, every process decides on, before the result is returned.", "MP", "INTERFACES 3"
+    ),
     "tool:pinned": Claim(
         "A tool is the bytes that were reviewed: whole definition, and a second one never replaces it.",
         "MPU",

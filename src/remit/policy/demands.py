@@ -93,7 +93,8 @@ def uses(review: ToolReview, arguments: Mapping[str, Json]) -> tuple[Argument, .
         told = review.arguments.get(leaf.general) or _default(leaf)
         kind = qualified(told.type, server, _name(leaf.general))
         found.append(Argument(leaf.pointer, told.role, kind, leaf.value, atom(kind, leaf.value)))
-    return tuple(found)
+    # The walk takes the last first; people read from the beginning.
+    return tuple(reversed(found))
 
 
 def _name(general: str) -> str:
