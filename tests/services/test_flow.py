@@ -1,5 +1,6 @@
 """Step 5 against somebody who has the agent: values of strangers ask a person, and what the person says has bounds."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -108,11 +109,9 @@ async def test_what_only_looks_like_the_user_s_account_is_another(desk: Desk, ne
 @pytest.mark.claim("flow:values-are-whole")
 async def test_an_amount_that_the_task_does_not_give_is_asked_about(desk: Desk) -> None:
     session = await poisoned(desk)
-    amounts: tuple[Any, ...] = (81, 8, 17, 0.8)
-    for amount in amounts:
+    for amount in (81, 8, 17, Decimal("0.8")):
         assert codes(await pay(desk, session, IBAN, amount))[1:2] == ["flow.value"], amount
-    plain: Any = 80.0
-    assert allowed(await pay(desk, session, IBAN, plain))
+    assert allowed(await pay(desk, session, IBAN, Decimal("80.0")))
 
 
 @pytest.mark.claim("flow:a-yes-has-bounds")
