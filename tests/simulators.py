@@ -13,6 +13,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
 
 HELLO = {
     "protocolVersion": "2025-11-25",
@@ -40,7 +44,9 @@ class Request:
         return loaded if isinstance(loaded, dict) else {}
 
 
-Handler = Callable[[Request], bytes | Awaitable[bytes | None] | None]
+Live = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+"""Talks over the connection by itself; when it returns, the connection ends."""
+Handler = Callable[[Request], bytes | Live | Awaitable[bytes | None] | None]
 """Bytes are written as they are; ``None`` cuts the connection."""
 
 
@@ -80,6 +86,8 @@ class HttpSimulator:
     hello: Handler = field(default=lambda request: http(200, result(request.message, HELLO), Mcp_Session_Id="s-1"))
     aside: Handler = field(default=lambda _: http(202))
     discover: Handler = field(default=lambda request: http(200, unknown(request.message)))
+    tls: "ssl.SSLContext | None" = None
+    """With which certificate it speaks TLS; None speaks in the clear."""
     hangs_up: bool = False
     """Whether every connection ends with its first answer, whatever that answer says."""
     requests: list[Request] = field(default_factory=list)
@@ -89,7 +97,7 @@ class HttpSimulator:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self.port}/mcp"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/mcp"
 
     def calls(self, method: str) -> list[Request]:
         """The requests that carried this JSON-RPC method."""
@@ -98,7 +106,7 @@ class HttpSimulator:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["HttpSimulator"]:
         """Listen until the block ends."""
-        server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._talk, "127.0.0.1", 0, ssl=self.tls)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
@@ -112,6 +120,9 @@ class HttpSimulator:
             while (request := await _read_request(reader)) is not None:
                 self.requests.append(request)
                 reply = self._choose(request)(request)
+                if callable(reply):
+                    await reply(reader, writer)
+                    break
                 said = reply if isinstance(reply, bytes | None) else await reply
                 if said is None:
                     break

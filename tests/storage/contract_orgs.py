@@ -92,6 +92,7 @@ _NOTHING: dict[str, Any] = {
     "approvals.get": None,
     "approvals.about": (),
     "approvals.list": (),
+    "approvals.of_values": (),
     "approvals.pending_of": (),
     "log.size": 0,
     "log.read": (),
@@ -125,6 +126,7 @@ def _reads() -> dict[str, Callable[[Unit], Awaitable[Any]]]:
         "approvals.get": lambda unit: unit.approvals.get(ident("apr", 1)),
         "approvals.about": lambda unit: unit.approvals.about(ses, "office/pay", "sha256:2"),
         "approvals.list": lambda unit: unit.approvals.list(None, 10, None),
+        "approvals.of_values": lambda unit: unit.approvals.of_values(ses),
         "approvals.pending_of": lambda unit: unit.approvals.pending_of(ses),
         "log.size": lambda unit: unit.log.size(),
         "log.read": lambda unit: unit.log.read(0, 100),
@@ -150,6 +152,7 @@ async def fill(store: Store, org: str) -> None:
         await unit.calls.touch(ident("ses", 1), 7, ("17",))
         await unit.counters.reserve(held(5))
         await unit.approvals.add(approval(org=org))
+        await unit.approvals.add(approval(2, "denied", org=org, kind="value"))
         await unit.log.append(event(private={"/to": "DE89"}))
         await unit.tree.add_hashes(0, 0, [bytes(32)])
         await unit.tree.add_checkpoint(1, "note")

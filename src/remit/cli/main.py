@@ -16,7 +16,21 @@ import structlog
 import typer
 from typer import Option
 
-from remit.cli import agent, approval, audit, connect, grant, home, key, person, policy, server, session, tool, wrap
+from remit.cli import (
+    agent,
+    approval,
+    audit,
+    connect,
+    grant,
+    home,
+    key,
+    person,
+    policy,
+    server_modes,
+    session,
+    suggestions,
+    wrap,
+)
 from remit.cli.commands import HomeOption, Invocation, JsonOption, PlainOption, QuietOption
 from remit.cli.output import Output
 from remit.core.errors import Malformed
@@ -36,7 +50,8 @@ Example:
 
 app = typer.Typer(name="remit", help=_ABOUT, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
-for noun in (person, server, tool, agent, grant, key, session, approval, policy, audit):
+# The app of ``suggestions`` is that of ``tool``, and that of ``server_modes`` of ``server``, with all their commands.
+for noun in (person, server_modes, suggestions, agent, grant, key, session, approval, policy, audit):
     app.add_typer(noun.app)
 home.register(app)
 connect.register(app)

@@ -73,7 +73,8 @@ class Outcome:
     """What the forwarding side saw. ``result`` is the CallToolResult as parsed; ``error`` the protocol error, if any.
 
     ``failed`` says that the call was not done, and releases what was reserved. ``not_acted`` is true only where no
-    byte of the request can have been acted on: then nothing was shown to the agent either.
+    byte of the request can have been acted on: then nothing was shown to the agent either. ``heard`` is what the server
+    said on the way that was shown, and how much of it was not.
     """
 
     kind: OutcomeKind
@@ -81,3 +82,4 @@ class Outcome:
     error: Json = None
     not_acted: bool = False
     may_have_acted: bool = False  # an error that came after the request was taken up: it stays spent
+    heard: Json = None

@@ -1,13 +1,13 @@
-"""The one method that is forwarded: a tool call, opened, forwarded at most once, and closed.
+"""What is forwarded: a call of a tool (or of what stands beside tools), opened, forwarded at most once, and closed.
 
 A call is forwarded only with an Allow in hand, over a connection whose tool list was just compared with the pins; and
 its result is handed on only after the outcome was recorded. Nothing that was sent is sent again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -15,13 +15,17 @@ from remit.core.calls import Outcome, ProposedCall
 from remit.core.canonical import Json
 from remit.core.credentials import SessionCaller
 from remit.core.decisions import Allow, Decision
+from remit.core.entitlements import CALL
 from remit.core.errors import BadInput, Conflict, RemitError, Unavailable
 from remit.core.ids import RANDOM_BYTES, digits_of, is_call_id
 from remit.core.servers import Server
 from remit.gateway import asking, meta, questions, relay, revisions, wire
+from remit.gateway.exchange import GivenUp
 from remit.gateway.forms import NotRelayed
 from remit.gateway.servers import Ready, Servers
-from remit.gateway.upstream import ErrorReply, NotSent, OutcomeUnknown, Result, Stale
+from remit.gateway.streams import stream_of
+from remit.gateway.underway import UnderWay
+from remit.gateway.upstream import ErrorReply, NotSent, OutcomeUnknown, Reply, Result, Stale
 from remit.guards.json_in import JsonLimits, as_json, parse
 from remit.guards.secrets import redact_known
 from remit.services.close import close_call
@@ -45,6 +49,7 @@ class ToolCalls:
         self._deps = deps
         self._servers = servers
         self._timeout = timeout
+        self.under_way = UnderWay()
 
     async def call(self, sight: Sight, ref: str, request: wire.Request, caller: SessionCaller) -> bytes:
         """The response to one ``tools/call`` of ``ref``. Raises ``wire.Fault`` for a call id that can't be one."""
@@ -54,9 +59,15 @@ class ToolCalls:
         if isinstance(retry, bytes):
             return retry
         again = retry.call_id is not None or _CALL_ID not in request.meta
-        answer = await self._attempt(sight, ref, request, caller, retry, again=again)
-        # Nothing was sent, so nothing was done: once more over a fresh connection, compared and decided anew.
-        return answer or await self._attempt(sight, ref, request, caller, retry.once_more(), again=False) or b""
+        self.under_way.begin(caller, request)
+        try:
+            answer = await self._attempt(sight, ref, request, caller, retry, again=again)
+            # Nothing was sent, so nothing was done: once more over a fresh connection, compared and decided anew.
+            return answer or await self._attempt(sight, ref, request, caller, retry.once_more(), again=False) or b""
+        finally:
+            self.under_way.end(caller, request)
+            if request.exchange.hearing is not None:
+                request.exchange.hearing.abandon()
 
     async def _attempt(
         self, sight: Sight, ref: str, request: wire.Request, caller: SessionCaller, retry: relay.Retry, *, again: bool
@@ -136,29 +147,42 @@ class ToolCalls:
         again: bool,
     ) -> bytes | None:
         """Step 9, then the close. None when ``again`` and an open connection turned out to be stale."""
-        tool = decision.tool.partition("/")[2]
         try:
             if ready is None:
                 raise trouble if isinstance(trouble, NotSent) else NotSent(trouble.detail if trouble else "no server")
-            allowed = meta.forwarded(request.meta)
-            repeated = None
-            if ready.connection.stateless:
-                repeated = self._repeated(request, decision)
-                allowed |= self._declared(request, decision)
-            elif retry.round is not None:
+            if request.exchange.given_up:
+                raise NotSent("its client gave it up before that")
+            if retry.round is not None and not ready.connection.stateless:
                 raise NotSent("the server that asked is now met in an older revision, which takes no answers")
-            params = retry.continued(wire.call_params(tool, request.raw_arguments, allowed))
-            reply = await ready.connection.call("tools/call", params, self._timeout, repeated)
+            async with ready.lane.turn():
+                reply = await request.exchange.during(self._sent(request, caller, decision, ready, retry))
+        except GivenUp:
+            said = f"Remit: what became of {decision.tool} is not known: its client gave it up while it was under way."
+            return await self._closed(request, caller, decision, Outcome("unknown"), ready, said)
         except NotSent as error:
             said = f"Remit: {decision.tool} was not called: {error.detail}. {error.hint}"
             answer = await self._closed(request, caller, decision, Outcome("failed", not_acted=True), ready, said)
-            return None if again and isinstance(error, Stale) else answer
+            return None if again and isinstance(error, Stale) and not request.exchange.given_up else answer
         except OutcomeUnknown as error:
             said = f"Remit: what became of {decision.tool} is not known: {error.detail}. {error.hint}"
             return await self._closed(request, caller, decision, Outcome("unknown"), ready, said)
         if isinstance(reply, ErrorReply):
             return await self._protocol_error(request, caller, decision, ready, reply)
         return await self._result(request, caller, decision, ready, reply)
+
+    def _sent(
+        self, request: wire.Request, caller: SessionCaller, decision: Decision, ready: Ready, retry: relay.Retry
+    ) -> Coroutine[Any, Any, Reply]:
+        """The call on its way to its server."""
+        stream = stream_of(self._deps, caller, decision.call_id, request, ready.secrets)
+        beside = meta.forwarded(request.meta) | (stream.meta(stateless=ready.connection.stateless) if stream else {})
+        repeated = None
+        if ready.connection.stateless:
+            repeated = self._repeated(request, decision)
+            beside |= self._declared(request, decision)
+        name = decision.tool.partition("/")[2]
+        params = retry.continued(wire.upstream_params(request.method, name, request.raw_arguments, beside))
+        return ready.connection.call(request.method, params, min(self._timeout, ready.timeout), repeated, stream)
 
     def _repeated(self, request: wire.Request, decision: Decision) -> Mapping[str, str]:
         """The headers that repeat arguments of this call towards a stateless server."""
@@ -192,7 +216,7 @@ class ToolCalls:
             return await self._closed(request, caller, decision, Outcome("done"), ready, said)
         if isinstance(result, Mapping) and result.get("resultType", "complete") != "complete":
             return await self._asked(request, caller, decision, ready, result)
-        cleaned = meta.without_ours(result)
+        cleaned = (meta.without_ours if request.method == CALL else meta.without_ours_beside)(result)
         failed = isinstance(result, Mapping) and result.get("isError") is True
         outcome = Outcome("failed" if failed else "done", result=cleaned)
         raw = reply.raw if cleaned is result else as_json(cleaned)
@@ -212,6 +236,8 @@ class ToolCalls:
         try:
             if server is None or ready is None or not ready.connection.stateless:
                 raise NotRelayed("it is met in a revision that has no such result")
+            if request.method != CALL:
+                raise NotRelayed("only in the course of a tool call may it ask")
             asked = relay.outgoing(self._deps, request, caller, server, decided, result, ready.secrets)
         except NotRelayed as no:
             said = f"Remit: {decision.tool} asked for more input, which is not passed on, and so did not answer: {no}."
@@ -245,7 +271,7 @@ class ToolCalls:
             if fault is not None:
                 raise fault
             return answer
-        return await self._closed(request, caller, decision, outcome, ready, said)
+        return await self._closed(request, caller, decision, outcome, ready, said, code=_passed(code))
 
     async def _closed(
         self,
@@ -256,16 +282,26 @@ class ToolCalls:
         ready: Ready | None,
         said: str | None,
         raw: bytes = b"",
+        code: int = wire.INTERNAL_ERROR,
     ) -> bytes:
         """Record the outcome; only then answer, with ``said`` or with the result as it may be shown."""
         secrets = ready.secrets if ready else None
+        if request.exchange.hearing is not None:
+            outcome = replace(outcome, heard=await request.exchange.hearing.heard())
         try:
             delivery = await close_call(self._deps, caller, decision.call_id, outcome, secrets, by=self._deps.instance)
         except (Unavailable, Conflict) as error:
             text = f"Remit: the outcome of {decision.tool} could not be recorded, so it is withheld. {error.hint}"
             return request.answer(wire.tool_error(text))
+        # An Allow with reasons is one of observe mode, which is to be seen wherever its result is.
+        notice = decision.document() if decision.reasons else None
         if said is not None:
-            return request.answer(wire.tool_error(f"{said} [event {delivery.event}]"))
+            return request.answer(wire.tool_error(f"{said} [event {delivery.event}]", notice, code=code))
+        if delivery.withheld and request.method != CALL:
+            text = f"Remit: {delivery.withheld}. [event {delivery.event}]"
+            return request.answer(wire.tool_error(text, notice, code=code))
+        if notice is not None:
+            return request.answer(as_json(meta.noticed(delivery.result, notice)))
         return request.answer(as_json(delivery.result) if delivery.altered else raw)
 
     def _call_id(self, request: wire.Request) -> str:
@@ -279,9 +315,24 @@ class ToolCalls:
 
 def _not_allowed(request: wire.Request, decision: Decision) -> bytes:
     """A Deny or an Ask as a tool result. What is hidden is named as it was asked for."""
-    if decision.hidden:
-        decision = replace(decision, tool=str(request.params.get("name", "")))
-    return request.answer(wire.tool_error(decision.sentence(), decision.document()))
+    if not decision.hidden:
+        return request.answer(wire.tool_error(decision.sentence(), decision.document()))
+    decision = replace(decision, tool=str(request.params.get("name", "")))
+    if request.method == CALL:
+        return request.answer(wire.tool_error(decision.sentence(), decision.document()))
+    said = (
+        f"Remit refused {decision.tool}: there is no such thing here. Use what the lists show; access can be requested."
+    )
+    said += f" [{decision.reasons[0].code}, event {decision.event}]"
+    return request.answer(wire.tool_error(said, decision.document(), wire.INVALID_PARAMS))
+
+
+def _passed(code: object) -> int:
+    """The code of a server's error as it is passed on, where a method answers with errors: only what speaks of params.
+
+    Others tell a client to do something (ask its user, connect anew), and no server tells ours.
+    """
+    return code if isinstance(code, int) and code in (wire.INVALID_PARAMS, wire.NOT_FOUND) else wire.INTERNAL_ERROR
 
 
 def _call_id_is_sound(request: wire.Request) -> bool:

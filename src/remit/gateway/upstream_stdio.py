@@ -22,8 +22,10 @@ from typing import Final, cast
 
 from remit.gateway.upstream_eras import Eras
 from remit.gateway.upstream_wire import (
+    LIST_CHANGED,
     Counters,
     ErrorReply,
+    Hearer,
     Limits,
     ListChanged,
     Message,
@@ -41,6 +43,7 @@ from remit.gateway.upstream_wire import (
     in_envelope,
     initialize_params,
     notification,
+    progress_token,
     read_message,
     request,
     stateless_info,
@@ -50,6 +53,8 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 STDERR_LINES: Final = 200
 STDERR_LINE_CHARS: Final = 500
 STDERR_RAW_BYTES: Final = 8 * 1024
+LAST_LINES: Final = 5
+"""How many of them go with the news that a child did not start well."""
 UNREAD_ANSWERS: Final = 1024 * 1024
 """Bytes waiting in the child's input beyond which its own requests go unanswered."""
 LAST_WORDS_SECONDS: Final = 0.5
@@ -107,6 +112,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
         self._stderr = StderrRing(target.env)
         self._transport: asyncio.SubprocessTransport | None = None
         self._pending: dict[bytes, asyncio.Future[Reply]] = {}
+        self._hearers: dict[int, Hearer] = {}
         self._last_id = 0
         self._line = bytearray()
         self._answered = 0
@@ -162,12 +168,24 @@ class StdioConnection(asyncio.SubprocessProtocol):
         return self._stateless
 
     async def call(
-        self, method: str, params: bytes | None, timeout: float, repeated: Mapping[str, str] | None = None
+        self,
+        method: str,
+        params: bytes | None,
+        timeout: float,
+        repeated: Mapping[str, str] | None = None,
+        hearer: Hearer | None = None,
     ) -> Reply:
-        """See ``Connection``."""
+        """See ``Connection``. A log message on a pipe belongs to no request, so nobody hears it."""
         del repeated
-        with self._usage.call():
-            return await self._ask(method, params, timeout)
+        token = hearer.token if hearer is not None else None
+        if hearer is not None and token is not None:
+            self._hearers[token] = hearer
+        try:
+            with self._usage.call():
+                return await self._ask(method, params, timeout)
+        finally:
+            if token is not None:
+                self._hearers.pop(token, None)
 
     async def discover(self) -> bool:
         """Whether the child says that it speaks our stateless revision; the connection is one of that then.
@@ -208,7 +226,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
                 self._server_info = check_discovered(await self._ask("server/discover", None, patience, probe=False))
                 return
         except OutcomeUnknown as error:
-            raise NotSent(f"the server was not initialized: {error.detail}") from None
+            raise NotSent(f"the server was not initialized: {error.detail}", cause=error.cause) from None
         self._server_info, _ = check_initialized(reply)
         self._write(notification("notifications/initialized"))
 
@@ -229,23 +247,23 @@ class StdioConnection(asyncio.SubprocessProtocol):
             if probe:
                 self._say_cancelled(number)
                 self._start_probe()
-            raise OutcomeUnknown(f"the server did not answer within {timeout:g} s") from None
+            raise OutcomeUnknown(f"the server did not answer within {timeout:g} s", cause="hung") from None
         except asyncio.CancelledError:
             if probe:
-                self._say_cancelled(number)
+                self._say_cancelled(number, b"no longer wanted")
             raise
         finally:
             self._pending.pop(b"%d" % number, None)
 
     def _check_writable(self) -> None:
         if not self.alive:
-            raise Stale("the server's process has ended")
+            raise Stale("the server's process has ended", cause="ended")
         if self._unread() > self._limits.reply_bytes:
             raise NotSent("the server's process does not read its input")
 
-    def _say_cancelled(self, number: int) -> None:
+    def _say_cancelled(self, number: int, reason: bytes = b"timed out") -> None:
         if self.alive:
-            self._write_aside(cancelled(number))
+            self._write_aside(cancelled(number, reason))
 
     def _start_probe(self) -> None:
         """A call timed out: find out whether the child still lives."""
@@ -304,6 +322,10 @@ class StdioConnection(asyncio.SubprocessProtocol):
         if message is None:
             self._counters.garbage += 1
         elif isinstance(message.method, str):
+            if self._hearers and message.method == "notifications/progress" and message.raw_id() is None:
+                hearer = self._hearers.get(progress_token(line) or 0)
+                if hearer is not None:
+                    hearer.hear(line)
             self._take_own(message)
         else:
             self._take_response(message)
@@ -312,7 +334,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
         """A request or a notification of the server's own: never forwarded."""
         if message.raw_id() is None:
             self._counters.notifications += 1
-            if message.method == "notifications/tools/list_changed" and self.on_list_changed is not None:
+            if message.method in LIST_CHANGED and self.on_list_changed is not None:
                 self.on_list_changed()
             return
         self._counters.server_requests += 1
@@ -354,7 +376,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
         try:
             self._stdin().write(message.translate(_NEWLINES) + b"\n")
         except (RuntimeError, AttributeError):  # what uvloop makes of a pipe that is closed, and of one that is gone
-            raise Stale("the server's process has ended") from None
+            raise Stale("the server's process has ended", cause="ended") from None
 
     def _write_aside(self, message: bytes) -> None:
         """The same for what nobody waits for: that the pipe is closed is met by the next call."""
@@ -370,7 +392,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
         self._died_at = None if by_us else self._now()
         for waiting in self._pending.values():
             if not waiting.done():
-                waiting.set_exception(OutcomeUnknown(why))
+                waiting.set_exception(OutcomeUnknown(why, cause="ended"))
         self._pending.clear()
         self._line.clear()
         self._stopping = asyncio.get_running_loop().create_task(self._stop())
@@ -454,12 +476,14 @@ async def _started(
         )
     except (OSError, ValueError) as error:
         # Only the kind of failure: its text may hold a path or an argument that is somebody's secret.
-        raise NotSent(f"the server's process did not start ({type(error).__name__})") from None
+        raise NotSent(f"the server's process did not start ({type(error).__name__})", cause="program") from None
     try:
         await agree(connection)
-    except BaseException:
+    except BaseException as error:
         # Also on cancellation: a child that nobody holds must not stay. A task of its own, because a cancelled scope
         # of anyio cancels every further await in this one.
         await asyncio.shield(asyncio.ensure_future(connection.aclose()))
+        if isinstance(error, NotSent):
+            error.last_words = connection.stderr_lines()[-LAST_LINES:]
         raise
     return connection

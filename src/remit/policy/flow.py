@@ -45,7 +45,7 @@ def result_labels(review: OutputReview, result: Json, parse: Parse) -> Labels:
     everything = unseen_labels(review)
     if not isinstance(result, Mapping):
         return everything
-    document = _reviewable(review, result, parse)
+    document = reviewable(review, result, parse)
     if document is None:
         return everything
     label, fields = TRUSTED, _Fields(review.fields)
@@ -153,7 +153,7 @@ def _inner(leaf: Leaf) -> list[Leaf] | None:
     return None
 
 
-def _reviewable(review: OutputReview, result: Mapping[str, Json], parse: Parse) -> Json:
+def reviewable(review: OutputReview, result: Mapping[str, Json], parse: Parse) -> Json:
     """The one document that the reviewed fields speak of, or None when something else is shown beside it."""
     members = set(result) - {"content", "structuredContent"}
     content = result.get("content", ())

@@ -266,10 +266,10 @@ def bare(caller: SessionCaller, call: ProposedCall, reason: Reason, event: int |
 
 def _verdict(document: Mapping[str, Json]) -> Verdict:
     """An Allow or a Deny; an Ask is never given again as it was."""
-    if document["decision"] == "allow":
-        return Allow(_whole(document["intent"]) or 0)
     listed = document["reasons"]
     reasons = tuple(_reason(item) for item in listed if isinstance(item, Mapping)) if isinstance(listed, list) else ()
+    if document["decision"] == "allow":
+        return Allow(_whole(document["intent"]) or 0, reasons)
     return Deny(reasons)
 
 
