@@ -14,7 +14,7 @@ from mcp.client.context import ClientRequestContext
 
 from remit.core.times import MINUTE
 from remit.gateway import forms, questions, relay, revisions, states
-from remit.services import decide, policies, servers
+from remit.services import decide, flow_step, policies, servers
 from tests.gateway.asking import (
     ASK,
     EVERYTHING,
@@ -404,6 +404,7 @@ async def test_a_value_that_nothing_vouches_for_is_a_persons_to_judge_question_a
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The attacker's account comes in through the form, past every argument that was decided on (ATTACKS E7)."""
+    await house.world.without_demands()
     await asks(house, {"whom": ASK})
     answers = {"whom": {"action": "accept", "content": {"to": "GB33BUKB20201555555555"}}}
     first = await call(house, PAY_CALL)
@@ -412,7 +413,7 @@ async def test_a_value_that_nothing_vouches_for_is_a_persons_to_judge_question_a
     decision = asked["_meta"]["remit/decision"]
     assert [(one["code"], one.get("rule"), one.get("argument")) for one in decision["reasons"]] == [
         ("approval.needed", None, None),
-        ("approval.needed", "E", "/inputs/whom/to"),
+        ("flow.call", "E", "/inputs/whom/to"),
     ]
     approval = decision["approval"]["approval"]
     shown = (await house.ask("GET", f"/v1/approvals/{approval}", "approver")).json()
@@ -430,13 +431,14 @@ async def test_a_value_that_nothing_vouches_for_is_a_persons_to_judge_question_a
     assert (sent["inputResponses"], sent["requestState"]) == (answers, THEIR_STATE)
     assert "already forwarded" in text_of(await call(house, PAY_CALL, **back(asked)))
     # Control: without the rule nobody is asked.
-    monkeypatch.setattr(decide, "input_sinks", lambda *_: ())
+    monkeypatch.setattr(flow_step, "input_sinks", lambda *_: ())
     call_again = {**PAY_CALL, "arguments": {**PAY_CALL["arguments"], "amount": 10}}
     assert text_of(await call(house, call_again, **back(await call(house, call_again), answers))) == "thanks"
 
 
 @pytest.mark.claim("relay:answers-are-arguments")
 async def test_a_yes_is_for_these_answers_to_this_question(house: House) -> None:
+    await house.world.without_demands()
     await asks(house, {"whom": ASK})
     pay = {**PAY_CALL, "arguments": {**PAY_CALL["arguments"], "amount": 10}}  # each round counts
     asked = await call(house, pay, **back(await call(house, pay)))

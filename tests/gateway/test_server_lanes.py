@@ -294,10 +294,10 @@ async def test_who_waits_with_an_older_record_never_gets_the_connection_of_a_new
         behind = Servers(world.deps, Hand(), 1_000.0)
         before = await record(world, "office")
         first = asyncio.create_task(behind.ready(before, "ses_1"))
-        await until(lambda: len(old.requests) == 1)
+        await until(lambda: len(old.calls("initialize")) == 1)
         await servers.change(world.deps, world.admin, "office", {**document, "url": new.url})
         second = asyncio.create_task(behind.ready(await record(world, "office"), "ses_1"))
-        await until(lambda: len(new.requests) == 1)
+        await until(lambda: len(new.calls("initialize")) == 1)
         gate.set()
         assert b'"new"' in (await second).connection.server_info
         with contextlib.suppress(NotSent):

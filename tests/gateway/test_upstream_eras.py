@@ -118,7 +118,7 @@ async def test_where_there_is_no_connection_or_a_redirect_nothing_else_is_tried(
         with pytest.raises(NotSent, match="redirect"):
             await met(server, Eras(Clock()))
         assert asked(server) == ["server/discover"]
-    with pytest.raises(NotSent, match="no connection"):
+    with pytest.raises(NotSent, match="refused the connection"):
         await met(server, Eras(Clock()))
 
 
