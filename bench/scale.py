@@ -219,7 +219,7 @@ def facts_of(authority: Authority, agent: int, ref: str, calls: int) -> Facts:
     )
 
 
-_STEPS = (decide._live, decide._tool, decide._shape, decide._policy, decide._budget)  # noqa: SLF001  # what is measured
+_STEPS = (decide._live, decide._tool, decide._shape, decide._permitted, decide._budget)  # noqa: SLF001  # what is measured
 
 
 async def walk(unit: Unit, facts: Facts) -> None:

@@ -5,8 +5,9 @@
 The suite and Node 24 come from the npm registry (``programs.py``); the everything-server is published nowhere, so a
 checkout of it is named. Through Remit means: a real ``remit up`` on a home of its own, a shim that adds the token which
 the suite can't send, and the *permissive profile*, under which every tool is reviewed as a harmless read and granted to
-one agent. Each check of each scenario must end as it does directly, or as ``differences.toml`` lists with the reason;
-one that is listed and does not differ fails too. What the suite wrote stays in ``build/conformance``.
+one agent, and the server may ask the client. Each check of each scenario must end as it does directly, or as
+``differences.toml`` lists with the reason; one that is listed and does not differ fails too. What the suite wrote stays
+in ``build/conformance``.
 
 ``CONTROL=ungranted`` is the negative control: nothing is granted, every tool scenario must fail, and so must the run.
 """
@@ -77,7 +78,8 @@ def through_remit(url: str, folder: Path, *, granted: bool) -> Iterator[str]:
 
 def permissive(http: httpx.Client, url: str, *, granted: bool) -> str:
     """Review every tool after the permissive profile, grant all to one agent; a session key of it."""
-    ask(http, "/v1/servers", {"kind": "Server", "name": "everything", "url": url})
+    asking = {"allow_elicitation": True, "allow_sampling": True}
+    ask(http, "/v1/servers", {"kind": "Server", "name": "everything", "url": url, **asking})
     for tool in ask(http, "/v1/servers/everything/sync", {})["tools"]:
         named = {"server": "everything", "tool": tool["tool"].partition("/")[2], "fingerprint": tool["fingerprint"]}
         ask(http, f"/v1/tools/{tool['tool']}/review", {**PERMISSIVE, **named})

@@ -16,11 +16,17 @@ from remit.core.decisions import REASONS
 from remit.core.errors import RemitError
 from remit.core.events import MAX_LEAF, Kind
 from remit.gateway.calls import RESULT_LIMITS
+from remit.gateway.frames import FRAME_LIMITS, MOST_BYTES, MOST_FRAMES
+from remit.gateway.lanes import CONCURRENCY, FAILURES, FIRST_REST, LONGEST_REST, WAITING
+from remit.gateway.listen import MOST, MOST_OF_SESSION
 from remit.gateway.proxy import PAGE
+from remit.gateway.upstream_wire import Limits
 from remit.problems import TABLE
 from remit.services.approve import LIFE, MAX_SHOWN
 from remit.services.decide import FORWARD_WITHIN, REPORT_WITHIN
+from remit.services.observing import LONGEST
 from remit.services.sessions import DEFAULT_LIFE, LONGEST_LIFE, MAX_DEPTH, TOKEN_LIFE
+from remit.services.surfaces import MAX_PROMPTS, MAX_TEMPLATE_BYTES, MAX_TEMPLATES
 from remit.services.sync import MAX_DEFINITION, MAX_TOOLS
 from remit.settings import Settings
 from tests.claims import page as claims_page
@@ -106,10 +112,16 @@ def limits() -> str:
     rows = {
         "request body": "1 MiB, 64 levels deep (settings `max_body`, `max_depth`)",
         "result of an upstream call": f"{RESULT_LIMITS.max_bytes // 2**20} MiB, {RESULT_LIMITS.max_depth} levels deep",
+        "progress and log messages of one call": (
+            f"{FRAME_LIMITS.max_bytes // 1024} KiB each; {MOST_FRAMES:,} looked at, {MOST_BYTES // 1024} KiB shown"
+        ),
+        "subscriptions to changes": f"{MOST_OF_SESSION} of one session, {MOST} of one process (setting `listen`)",
         "numbers": "integers within 64 bits; others within a double's range, kept exact",
         "one tool definition": f"{MAX_DEFINITION // 1024} KiB",
         "tools of one server": f"{MAX_TOOLS:,}",
         "tools on a page of tools/list": f"{PAGE}",
+        "prompts of one server": f"{MAX_PROMPTS:,}",
+        "resource templates of one server": f"{MAX_TEMPLATES:,}, in {MAX_TEMPLATE_BYTES // 1024} KiB",
         "session token": f"{TOKEN_LIFE // 60_000} minutes",
         "session": f"{DEFAULT_LIFE // HOUR_MS} hour unless asked, {LONGEST_LIFE // HOUR_MS // 24} days at most",
         "agents on a chain": f"{MAX_DEPTH}",
@@ -117,6 +129,16 @@ def limits() -> str:
         "reporting an outcome over the decision API": f"{REPORT_WITHIN // 60_000} minutes, then unknown",
         "an approval": f"{LIFE // HOUR_MS} hour to answer, and again to use",
         "arguments that a person can be shown": f"{MAX_SHOWN // 1024} KiB, else Deny",
+        "observe mode of a server": f"{LONGEST // HOUR_MS // 24} days at most",
+        "connections to servers from one process": (
+            f"{Limits().connections}, of which {Limits().server_connections} to one server; an idle one makes room"
+        ),
+        "calls under way at one server from one process": (
+            f"{CONCURRENCY}, or the record's `concurrency`; one more waits {WAITING:g} s at most"
+        ),
+        "a server that could not be reached": (
+            f"{FAILURES} times in a row: answered for at once, for {FIRST_REST:g} s, doubling to {LONGEST_REST:g} s"
+        ),
         "one event": f"{MAX_LEAF:,} bytes",
     }
     lines = ["# Limits", "", NOTE, "", "| what | bound |", "|---|---|"]

@@ -35,6 +35,24 @@ CLAIMS: dict[str, Claim] = {
     "policy:operator-permit-grants-nothing": Claim(
         "An operator's permit alone gives nobody a tool: authority comes from grants.", "MP", "ATTACKS E9"
     ),
+    "flow:third-party-values-ask": Claim(
+        "Once a session was shown text of strangers, a value that only they gave reaches no sink without a person.",
+        "MP",
+        "DESIGN 5, FLOW_RULES C",
+    ),
+    "flow:only-the-principal-endorses": Claim(
+        "Only the principal's own words of a task endorse a value.", "MP", "FLOW_RULES H1"
+    ),
+    "flow:values-are-whole": Claim(
+        "A value is endorsed whole and under its type: no part, look-alike or neighbour of it is.", "MP", "FLOW_RULES A"
+    ),
+    "flow:a-yes-has-bounds": Claim(
+        "A person's yes to a value is for its root session, its server and effects no higher.", "MP", "FLOW_RULES H1"
+    ),
+    "flow:a-no-is-a-veto": Claim("A person's no to a value holds for the session.", "MP", "FLOW_RULES H1"),
+    "flow:same-on-every-replica": Claim(
+        "What one process was shown, every process decides on, before the result is returned.", "MP", "INTERFACES 3"
+    ),
     "tool:pinned": Claim(
         "A tool is the bytes that were reviewed: whole definition, and a second one never replaces it.",
         "MPU",
@@ -140,8 +158,116 @@ CLAIMS: dict[str, Claim] = {
     "denial:storm-suspends": Claim(
         "A storm of refused calls closes a session and all under its root for a while.", "MP", "DESIGN 6"
     ),
+    "surface:own-door-only": Claim(
+        "Resources, prompts and completion are never reached as tools, nor a tool as one of them, whatever its name.",
+        "MPU",
+        "ATTACKS F7",
+    ),
+    "surface:hidden-alike": Claim(
+        "A prompt, resource or template that is hidden, not granted or not there answers the same, completion too.",
+        "MP",
+        "INTERFACES 5",
+    ),
+    "surface:pinned": Claim(
+        "A prompt is used, and resources are read, only while prompt and templates are what was reviewed.",
+        "MPU",
+        "ATTACKS F2",
+    ),
+    "surface:third-party": Claim(
+        "Prompts, resources and completions are third-party text, whatever role or writer they claim.",
+        "MU",
+        "ATTACKS A6",
+    ),
+    "surface:result-shape": Claim(
+        "What a resource, prompt or completion answers has the shape of its kind, or is withheld.", "U", "DESIGN 2"
+    ),
+    "surface:uri-as-it-is": Claim(
+        "The URI that was decided on is the one that is read, at the server it names, and no spelling climbs out of it.",
+        "MP",
+        "ATTACKS B12",
+    ),
+    "surface:cursors-are-bound": Claim(
+        "A cursor of the flat list of resources is good for the session it was given to, and can't be made.",
+        "MP",
+        "ATTACKS A10",
+    ),
     "gateway:headers-agree": Claim(
         "What headers say of a request and what its body says is the same, or nothing is done.", "MP", "ATTACKS F"
+    ),
+    "relay:declared-and-granted": Claim(
+        "A server asks the client for nothing that the client did not declare or the server's record does not grant.",
+        "U",
+        "ATTACKS E7",
+    ),
+    "relay:questions-strict": Claim(
+        "A server's question is rebuilt from what is known of its kind, or refused whole.", "U", "ATTACKS E7"
+    ),
+    "relay:never-in-remits-name": Claim(
+        "What a server asks is shown as its own, and never as a question of Remit's.", "U", "ATTACKS E7, G9"
+    ),
+    "relay:state-sealed": Claim(
+        "A server's state comes back to it unchanged, from the agent, session and call that it was given to, in time.",
+        "MP",
+        "ATTACKS E6",
+    ),
+    "relay:answered-once": Claim("Answers to one question of a server are passed on once.", "MP", "ATTACKS E5, E6"),
+    "relay:answers-are-arguments": Claim(
+        "An answer to a server's question is decided, recorded and shown to a person like an argument.",
+        "MP",
+        "ATTACKS E7",
+    ),
+    "stream:checked-frames": Claim(
+        "What a server says before its answer goes on only frame by frame, checked, rebuilt and bounded.",
+        "MU",
+        "ATTACKS F8",
+    ),
+    "stream:labelled-before-shown": Claim(
+        "A session counts as having seen a frame before its client sees it.", "MU", "ATTACKS F7, F8"
+    ),
+    "stream:cancelled-by-its-own": Claim(
+        "A call under way is given up by its own client alone, and has one end, whichever came first.",
+        "MPU",
+        "ATTACKS F7",
+    ),
+    "stream:listen-shows-what-is-seen": Claim(
+        "A subscription tells of nothing but lists that its chain sees, and ends with its session or credential.",
+        "MP",
+        "ATTACKS F7",
+    ),
+    "upstream:one-server-starves-no-other": Claim(
+        "One server that hangs, fails or is busy takes no connection, place or time from callers of another.",
+        "MPU",
+        "DESIGN 2",
+    ),
+    "upstream:circuit-is-no-weapon": Claim(
+        "A server that can't be reached rests; nothing that an agent sends, and no unknown outcome, makes it rest.",
+        "MPU",
+        "DESIGN 2",
+    ),
+    "upstream:tls-checked": Claim(
+        "A server's certificate, host and issuer are checked, and nothing is sent in the clear unless the record says so.",
+        "U",
+        "DESIGN 2",
+    ),
+    "observe:never-what-a-call-stands-on": Claim(
+        "Observe mode never passes a dead credential, agent or session, a pin, a shape, a plan, an error or a person's no.",
+        "MPU",
+        "DESIGN 6",
+    ),
+    "observe:still-counted": Claim("Under observe mode limits are passed and still counted.", "MP", "DESIGN 6"),
+    "observe:one-server": Claim(
+        "Observe mode of one server lets nothing through at another one, nor for a chain without a grant.",
+        "MPU",
+        "DESIGN 6",
+    ),
+    "observe:administrator-only": Claim(
+        "Only an administrator turns observe mode on; no agent, host or file does.", "MP", "DESIGN 6"
+    ),
+    "observe:ends-by-itself": Claim(
+        "Observe mode always has an end, at most 30 days on, and nothing kept outlives it.", "MP", "DESIGN 6"
+    ),
+    "observe:visible": Claim(
+        "What only observe mode let through says so in its event, its decision and its result.", "MPU", "DESIGN 6"
     ),
 }
 

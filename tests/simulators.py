@@ -13,6 +13,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
 
 HELLO = {
     "protocolVersion": "2025-11-25",
@@ -40,7 +44,9 @@ class Request:
         return loaded if isinstance(loaded, dict) else {}
 
 
-Handler = Callable[[Request], bytes | Awaitable[bytes | None] | None]
+Live = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+"""Talks over the connection by itself; when it returns, the connection ends."""
+Handler = Callable[[Request], bytes | Live | Awaitable[bytes | None] | None]
 """Bytes are written as they are; ``None`` cuts the connection."""
 
 
@@ -57,6 +63,12 @@ def result(message: dict[str, object], value: object) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": value}).encode()
 
 
+def unknown(message: dict[str, object]) -> bytes:
+    """What a server says to a method that it does not know."""
+    error = {"code": -32601, "message": "there is no such method"}
+    return json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}).encode()
+
+
 def events(*messages: bytes) -> bytes:
     """An event stream that holds ``messages`` and ends."""
     body = b"".join(b"event: message\r\ndata: " + message + b"\r\n\r\n" for message in messages)
@@ -65,11 +77,17 @@ def events(*messages: bytes) -> bytes:
 
 @dataclass(slots=True)
 class HttpSimulator:
-    """A socket on loopback. ``answer`` sees what is neither handshake nor DELETE; ``hello`` the handshake, ``aside`` those."""
+    """A socket on loopback. ``answer`` sees what is neither handshake nor DELETE; ``hello`` the handshake, ``aside`` those.
+
+    To ``server/discover`` it says, unless told otherwise, what a server of the older revisions says.
+    """
 
     answer: Handler
     hello: Handler = field(default=lambda request: http(200, result(request.message, HELLO), Mcp_Session_Id="s-1"))
     aside: Handler = field(default=lambda _: http(202))
+    discover: Handler = field(default=lambda request: http(200, unknown(request.message)))
+    tls: "ssl.SSLContext | None" = None
+    """With which certificate it speaks TLS; None speaks in the clear."""
     hangs_up: bool = False
     """Whether every connection ends with its first answer, whatever that answer says."""
     requests: list[Request] = field(default_factory=list)
@@ -79,7 +97,7 @@ class HttpSimulator:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self.port}/mcp"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/mcp"
 
     def calls(self, method: str) -> list[Request]:
         """The requests that carried this JSON-RPC method."""
@@ -88,7 +106,7 @@ class HttpSimulator:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["HttpSimulator"]:
         """Listen until the block ends."""
-        server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._talk, "127.0.0.1", 0, ssl=self.tls)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
@@ -102,6 +120,9 @@ class HttpSimulator:
             while (request := await _read_request(reader)) is not None:
                 self.requests.append(request)
                 reply = self._choose(request)(request)
+                if callable(reply):
+                    await reply(reader, writer)
+                    break
                 said = reply if isinstance(reply, bytes | None) else await reply
                 if said is None:
                     break
@@ -118,6 +139,8 @@ class HttpSimulator:
         method = request.message.get("method")
         if request.method == "DELETE" or method == "notifications/initialized":
             return self.aside
+        if method == "server/discover":
+            return self.discover
         return self.hello if method == "initialize" else self.answer
 
 
@@ -251,6 +274,42 @@ def _mute(_: dict[str, object]) -> None:
     pass
 
 
+def _shy(message: dict[str, object]) -> None:
+    """Never answers what it does not know, and nothing else is wrong with it."""
+    if message["method"] == "initialize":
+        _reply(message, HELLO)
+    elif message["method"] != "server/discover":
+        _reply(message, os.getpid())
+
+
+def _frail(message: dict[str, object]) -> None:
+    """Ends when it is asked what it does not know."""
+    if message["method"] == "server/discover":
+        os._exit(3)
+    _shy(message)
+
+
+def _stuck(message: dict[str, object]) -> None:
+    """Answers nothing at all once it was asked what it does not know."""
+    if message["method"] == "server/discover":
+        while True:
+            _read()
+    _shy(message)
+
+
+def _late(message: dict[str, object]) -> None:
+    """Speaks both eras, and needs until the second request to start."""
+    if message["method"] == "server/discover":
+        late.append(message)
+        return
+    for waiting in late:
+        _reply(waiting, {"supportedVersions": ["2026-07-28"], "capabilities": {}, "_meta": {}})
+    late.clear()
+    _shy(message)
+
+
+late: list[dict[str, object]] = []
+
 MODES: dict[str, Callable[[dict[str, object]], None]] = {
     "asks": _asks,
     "both": _both,
@@ -258,26 +317,32 @@ MODES: dict[str, Callable[[dict[str, object]], None]] = {
     "die": _die,
     "echo": _echo,
     "environment": _environment,
+    "frail": _frail,
     "garbage": _garbage,
     "hang": _hang,
     "last-words": _last_words,
+    "late": _late,
     "mute": _mute,
     "old": _old,
     "oversize": _oversize,
     "page": _page,
+    "shy": _shy,
     "stderr": _stderr,
     "strangers": _strangers,
+    "stuck": _stuck,
 }
 
 
 def main() -> None:
-    """Serve until the input ends. ``old`` and ``mute`` misbehave in the handshake, the others after it."""
+    """Serve until the input ends. Some misbehave before or in the handshake, the others after it."""
     mode = MODES[sys.argv[1]]
-    early = sys.argv[1] in {"old", "mute"}
+    early = sys.argv[1] in {"old", "mute", "shy", "frail", "stuck", "late"}
     while True:
         message = _read()
         if message["method"] == "initialize" and not early:
             _reply(message, HELLO)
+        elif message["method"] == "server/discover" and not early:
+            _say(json.loads(unknown(message)))
         elif "id" in message:
             mode(message)
 

@@ -104,6 +104,7 @@ class Governed:
         self.url, self.mcp = running["url"], running["mcp"]
         self._servers()
         self._reviews()
+        self._policies()
         self._agents()
 
     def token(self, agent: str, task: str) -> str:
@@ -124,7 +125,8 @@ class Governed:
         waiting = self.remit("approval", "list", "--state", "pending")["items"]
         shown = self.remit("approval", "show", waiting[0]["approval"])
         self.remit("approval", "approve", waiting[0]["approval"])
-        return f"{shown['tool']} {json.dumps(shown['arguments'], sort_keys=True)}"
+        values = [f"{one['text']} as {one['type']}" for one in shown.get("values") or ()]
+        return f"{shown['tool']} {json.dumps(shown['arguments'], sort_keys=True)} {', '.join(values)}"
 
     def start_session_with(self, token: str) -> str:
         """A session token presented where a host key belongs."""
@@ -170,6 +172,14 @@ class Governed:
                     files.append(str(made))
         self.remit("tool", "review", "apply", *files)
 
+    def _policies(self) -> None:
+        """Payments are small here: flow asks about the values that nothing vouches for, and limits bound the rest."""
+        folder = self.stage.folder / "policies"
+        folder.mkdir()
+        text = (self.home / "policies" / "ask.cedar").read_text()
+        (folder / "ask.cedar").write_text(text[text.index('@id("ask-destroy")') :])
+        self.remit("policy", "apply", str(folder))
+
     def _agents(self) -> None:
         agents = [{**_AGENT, "kind": "Agent", "name": name} for name in AGENTS]
         grants = [{**grant, "kind": "Grant", "agent": name, "expires": EXPIRES} for name in AGENTS for grant in _GRANTS]
@@ -199,7 +209,10 @@ _AGENT: Final = {
 }
 _GRANTS: Final = (
     {"tools": [{"server": name, "effects": ["read"]} for name in ("office", "git", "time")]},
-    {"tools": ["office/write_file", "git/git_add", "git/git_commit"], "limits": {"calls": 20, "per": "day"}},
+    {
+        "tools": ["office/write_file", "office/send_mail", "git/git_add", "git/git_commit"],
+        "limits": {"calls": 20, "per": "day"},
+    },
     {
         "tools": ["office/pay_invoice"],
         "when": 'context.args.amount.lessThanOrEqual(decimal("1000.00"))',

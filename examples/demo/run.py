@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from examples.demo.agent import connected
 from examples.demo.fronts import Front, Governed, Passthrough
-from examples.demo.scenes import ATTACKS, TASK, WORK, Row, Scene
+from examples.demo.scenes import ATTACKS, WORK, Row, Scene, task
 from examples.demo.stage import BIN, Stage
 from remit.lab.results import write_results
 
@@ -36,7 +36,7 @@ console = Console(width=150, highlight=False, record=bool(os.environ.get("PICTUR
 
 async def play(stage: Stage, front: Front) -> list[Row]:
     """Work first, then every attack; all rows."""
-    token = front.token("bookkeeper", TASK)
+    token = front.token("bookkeeper", task(stage))
     async with connected(front.mcp, token) as agent:
         scene = Scene(stage, front, agent, token)
         for number, act in enumerate((*WORK, *ATTACKS), 1):

@@ -146,6 +146,7 @@ class Remit:
     app: ASGIApp
     servers: Servers
     signer: Signer
+    leave: Callable[[], None]
 
 
 async def init_home(path: Path, person: str, issuer: str, name: str | None = None) -> dict[str, Json]:
@@ -206,10 +207,16 @@ async def open_remit(path: Path, settings: Settings) -> AsyncIterator[Remit]:
     async with _deps(home, identity, open_store) as deps:
         signer = _secret(home.keys / "log.seed", lambda seed: signer_from_seed(identity["origin"], seed))
         limits = JsonLimits(max_bytes=settings.max_body, max_depth=settings.max_depth)
-        servers = Servers(deps, time.monotonic, settings.resync)
-        gateway = Gateway(deps, servers, limits, settings.call_timeout)
+        servers = Servers(deps, time.monotonic, settings.resync, settings.call_timeout)
+        gateway = Gateway(deps, servers, limits, settings.call_timeout, settings.listen)
         api = create_app(
-            deps, sync=servers.sync, check=servers.check, limits=limits, signer=signer, stopped=servers.end_session
+            deps,
+            sync=servers.sync,
+            check=servers.check,
+            limits=limits,
+            signer=signer,
+            stopped=servers.end_session,
+            health=servers.health,
         )
         try:
             yield Remit(
@@ -219,6 +226,7 @@ async def open_remit(path: Path, settings: Settings) -> AsyncIterator[Remit]:
                 app=both_doors(gateway, api),
                 servers=servers,
                 signer=signer,
+                leave=gateway.leave,
             )
         finally:
             await servers.aclose()
@@ -246,7 +254,7 @@ async def serve(
             # A call under way may end; what comes to no end does not keep the process.
             timeout_graceful_shutdown=int(settings.call_timeout + LAST_WORDS),
         )
-        server = _Announcing(config, lambda url: on_ready(_announce(remit.home, url)))
+        server = _Announcing(config, lambda url: on_ready(_announce(remit.home, url)), remit.leave)
         try:
             async with chores(remit):
                 await server.serve()
@@ -269,11 +277,16 @@ async def chores(remit: Remit) -> AsyncIterator[None]:
 
 
 class _Announcing(uvicorn.Server):
-    """A uvicorn server that says where it listens, once it does."""
+    """A uvicorn server that says where it listens, once it does, and that it is about to stop, before it waits."""
 
-    def __init__(self, config: uvicorn.Config, listening: Callable[[str], None]) -> None:
+    def __init__(self, config: uvicorn.Config, listening: Callable[[str], None], leaving: Callable[[], None]) -> None:
         super().__init__(config)
         self._listening = listening
+        self._leaving = leaving
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._leaving()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:

@@ -20,7 +20,8 @@ def _commands() -> list[str]:
 
 
 WANTED = """init; doctor; status; up; decide; schema; connect; wrap; server add; server list; server check; server sync; server rm; server approve;
-server secret; tool list; tool show; tool diff; tool approve; tool review apply; tool review export; agent create;
+server secret; server show; server change; server observe; server observed; tool list; tool show; tool diff; tool approve;
+tool suggest; tool import; tool review apply; tool review export; agent create;
 agent activate; agent suspend; agent retire; agent kill; agent list; agent show; grant apply; grant list; grant revoke;
 key create; key list; key rotate; key revoke; session start; session show; session end; session kill; session token;
 approval list; approval show; approval approve; approval deny; access list; access show; access close; policy check; policy apply; policy show; policy rollback;

@@ -170,7 +170,7 @@ def test_a_check_says_whether_a_server_can_be_reached_and_what_to_do_and_changes
     assert run("server", "add", "gone", "--url", "http://127.0.0.1:9/mcp").code == 0
     bad = run("server", "check", "gone")
     assert bad.code == 6
-    assert "no connection to the server" in bad.stdout
+    assert "refused the connection" in bad.stdout
     assert "next" in bad.stderr.lower()
     assert run("server", "check", "nobody").code == 3
     assert ok(run("status", "--json"))["counts"]["events"] == size + 1

@@ -186,7 +186,7 @@ def test_a_line_that_is_no_json_gets_an_error_and_nothing_is_lost(scene: Scene) 
         wrapped.tell(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
         wrapped.ask(9)
         assert wrapped.answer() == {"jsonrpc": "2.0", "id": 9, "result": {}}
-        wrapped.ask(10, "resources/list")
+        wrapped.ask(10, "resources/subscribe")
         assert wrapped.answer()["error"]["code"] == -32601
 
 

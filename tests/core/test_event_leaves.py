@@ -54,6 +54,12 @@ DECIDED: dict[str, Any] = {
 SPECIAL: dict[Kind, dict[str, Any]] = {
     Kind.GENESIS: {"origin": "localhost:8765/main", "key": "localhost:8765/main+00000000+AA=="},
     Kind.CHECKPOINT_KEY: {"key": "localhost:8765/main+00000000+AA=="},
+    Kind.TOOL_REVIEWED: {
+        "about": AGENT,
+        "tool": "office/pay_invoice",
+        "fingerprint": HASH,
+        "codes": ("first_of_two", "suggested"),
+    },
     Kind.DENIED: {**DECIDED, "decision": "deny", "codes": ("tool.unknown", "policy.denied")},
     Kind.ASKED: {**DECIDED, "decision": "ask", "codes": ("approval.needed",)},
     Kind.INTENT: {**DECIDED, "decision": "allow"},

@@ -146,7 +146,7 @@ async def test_request_meta_passes_by_a_short_list_and_nothing_of_remit_s_own(ho
         "io.evil/x": 1,
     }
     await house.call("office__read_mail", {}, meta)
-    assert json.loads(params_of(house.upstream.effects[0]))["_meta"] == {"traceparent": trace, "progressToken": 7}
+    assert json.loads(params_of(house.upstream.effects[0]))["_meta"] == {"traceparent": trace}
     odds: list[object] = [
         {"traceparent": {"a": 1}},
         {"traceparent": "x" * 2_000},
@@ -257,6 +257,7 @@ async def test_a_huge_result_passes_and_one_over_the_bound_is_an_unknown_outcome
 
 async def test_an_error_that_a_tool_may_give_after_it_acted_stays_spent(house: House) -> None:
     """-32602 too: the arguments fit the reviewed schema, so it is the tool's word and not the protocol's."""
+    await house.world.without_demands()
     for error in (
         b'{"code":-32602,"message":"late"}',
         b'{"code":-32603,"message":"late"}',
@@ -294,6 +295,7 @@ async def test_a_number_that_grows_when_it_is_written_out_can_not_fill_the_log(h
 
 
 async def test_a_protocol_error_of_the_server_is_a_tool_error_and_gives_back_what_was_reserved(house: House) -> None:
+    await house.world.without_demands()
     house.upstream.refuses(b'{"code":-32601,"message":"bad \\u0061mount"}')
     for _ in range(4):
         result = await house.call("office__pay_invoice", {"recipient": "a", "amount": 100})

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -25,13 +26,13 @@ OFFICE = Path(__file__).parents[2] / "examples" / "office" / "server.py"
 
 @asynccontextmanager
 async def agent(
-    house: House, at: str = "/mcp", who: str = "token", mode: ConnectMode = "auto"
+    house: House, at: str = "/mcp", who: str = "token", mode: ConnectMode = "auto", **options: Any
 ) -> AsyncIterator[Client]:
-    """A connected client that presents a session token."""
+    """A connected client that presents a session token; ``options`` are the client's own."""
     headers = {"Authorization": f"Bearer {house.credentials.get(who, who)}"}
     async with (
         httpx2.AsyncClient(headers=headers, timeout=30, trust_env=False) as http,
-        Client(streamable_http_client(house.url + at, http_client=http), mode=mode) as client,
+        Client(streamable_http_client(house.url + at, http_client=http), mode=mode, **options) as client,
     ):
         yield client
 

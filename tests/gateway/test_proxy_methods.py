@@ -13,14 +13,11 @@ pytestmark = pytest.mark.anyio
 
 # Every method of the handshake revisions that is not served, requests of either side; and what no revision has.
 CLOSED = (
-    "resources/list",
-    "resources/templates/list",
-    "resources/read",
     "resources/subscribe",
     "resources/unsubscribe",
-    "prompts/list",
-    "prompts/get",
-    "completion/complete",
+    "resources/templates",
+    "prompts/call",
+    "completion/complete/",
     "logging/setLevel",
     "sampling/createMessage",
     "elicitation/create",
@@ -150,7 +147,7 @@ async def test_initialize_answers_the_revision_that_was_asked_for_if_it_is_serve
     for asked in ("2025-06-18", "2025-11-25", "2024-11-05", "2026-07-28", "x", 5, None):
         result = (await house.rpc("initialize", {"protocolVersion": asked, "capabilities": {}}))["result"]
         assert result["protocolVersion"] == (asked if asked == "2025-06-18" else "2025-11-25")
-        assert set(result["capabilities"]) == {"tools"}
+        assert result["capabilities"] == {"tools": {}, "resources": {}, "prompts": {}, "completions": {}}
     assert house.upstream.foreign == []
 
 

@@ -175,6 +175,7 @@ async def test_a_list_that_changes_while_a_session_works_is_compared_before_the_
         body = b"".join(b"data: " + one + b"\n\n" for one in (ours, answer))
         return http(200, body, "text/event-stream", Connection="close")
 
+    await house.world.without_demands()
     await house.call("office__read_mail")
     house.upstream.tools = [PAY, OTHER_READ]
     house.upstream.on_call = tells
@@ -317,6 +318,7 @@ async def test_an_answer_that_does_not_say_what_was_done_is_unknown_and_not_sent
 
 @pytest.mark.claim("upstream:unknown-not-retried")
 async def test_a_connection_that_breaks_after_the_request_is_unknown_and_not_sent_again(house: House) -> None:
+    await house.world.without_demands()
     house.upstream.on_call = lambda _: None
     for amount in (100, 100):
         shown = text_of(await house.call("office__pay_invoice", {"recipient": "a", "amount": amount}))
@@ -462,6 +464,7 @@ async def _ignore(house: House, meta: object) -> None:
 @pytest.mark.claim("budget:exact-under-concurrency")
 async def test_an_agent_can_not_report_at_the_moment_at_which_the_intent_is_written(house: House) -> None:
     """The check and the close are one unit: before, a report could slip in between and lift every limit."""
+    await house.world.without_demands()
     path = f"/v1/sessions/{house.session}/observe"
 
     async def report(call_id: str) -> list[int]:

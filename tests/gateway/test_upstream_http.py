@@ -72,8 +72,9 @@ async def test_the_session_the_revision_and_the_credential_travel_with_each_requ
     async with HttpSimulator(ok).serving() as server, opened(server.url) as connection:
         assert said(await connection.call("tools/call", CALL, 10)) == "done"
         assert json.loads(connection.server_info) == HELLO
-        first, second, third = server.requests
+        _, first, second, third = server.requests
         assert [request.message["method"] for request in server.requests] == [
+            "server/discover",
             "initialize",
             "notifications/initialized",
             "tools/call",
@@ -88,7 +89,7 @@ async def test_the_session_the_revision_and_the_credential_travel_with_each_requ
             assert request.headers["accept"] == "application/json, text/event-stream"
             assert request.headers["content-type"] == "application/json"
             assert request.headers["accept-encoding"] == "identity"
-        assert third.body == b'{"jsonrpc":"2.0","id":2,"method":"tools/call","params":' + CALL + b"}"
+        assert third.body == b'{"jsonrpc":"2.0","id":3,"method":"tools/call","params":' + CALL + b"}"
     assert server.requests[-1].method == "DELETE"
 
 
@@ -198,8 +199,8 @@ async def test_a_json_rpc_error_under_a_bad_status_is_an_answer() -> None:
         body = {"jsonrpc": "2.0", "id": ident, "error": {"code": -32602, "message": "no"}}
         return lambda _: http(status, json.dumps(body).encode())
 
-    # The handshake was request 1.
-    answers: list[tuple[int, object]] = [(400, 2), (422, 2), (500, 2), (400, None)]
+    # The question what it is was request 1, the handshake 2.
+    answers: list[tuple[int, object]] = [(400, 3), (422, 3), (500, 3), (400, None)]
     others: list[tuple[int, object]] = [(500, None), (400, 77), (400, "server-error")]
     for status, ident in answers:
         reply = await called(error(status, ident))
@@ -257,7 +258,7 @@ async def test_a_call_that_hangs_is_unknown_and_the_server_is_told_that_nobody_w
                 await connection.call("tools/call", CALL, 0.1)
             await cancelled.wait()
             assert server.calls("notifications/cancelled")[0].message["params"] == {
-                "requestId": 2,
+                "requestId": 3,
                 "reason": "timed out",
             }
             assert connection.alive
@@ -271,18 +272,18 @@ async def test_a_call_that_hangs_is_unknown_and_the_server_is_told_that_nobody_w
         b"not json",
         b"",
         b"[]",
-        b'[{"jsonrpc":"2.0","id":2,"result":1}]',
-        b'{"jsonrpc":"2.0","id":"2","result":1}',
-        b'{"jsonrpc":"2.0","id":3,"result":1}',
-        b'{"jsonrpc":"2.0","id":2.0,"result":1}',
-        b'{"jsonrpc":"2.0","id":2}',
-        b'{"jsonrpc":"2.0","id":2,"result":1,"error":{}}',
-        b'{"jsonrpc":"2.0","id":2,"result":1,"method":"ping"}',
-        b'{"jsonrpc":"1.0","id":2,"result":1}',
-        b'{"id":2,"result":1}',
-        b'{"jsonrpc":"2.0","id":2,"result":1} {}',
-        b'{"jsonrpc":"2.0","id":2,"id":9,"result":1}',
-        b'{"jsonrpc":"2.0","id":2,"result":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'[{"jsonrpc":"2.0","id":3,"result":1}]',
+        b'{"jsonrpc":"2.0","id":"3","result":1}',
+        b'{"jsonrpc":"2.0","id":4,"result":1}',
+        b'{"jsonrpc":"2.0","id":3.0,"result":1}',
+        b'{"jsonrpc":"2.0","id":3}',
+        b'{"jsonrpc":"2.0","id":3,"result":1,"error":{}}',
+        b'{"jsonrpc":"2.0","id":3,"result":1,"method":"ping"}',
+        b'{"jsonrpc":"1.0","id":3,"result":1}',
+        b'{"id":3,"result":1}',
+        b'{"jsonrpc":"2.0","id":3,"result":1} {}',
+        b'{"jsonrpc":"2.0","id":3,"id":9,"result":1}',
+        b'{"jsonrpc":"2.0","id":3,"result":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
 )
 async def test_a_body_that_is_no_answer_to_this_call_leaves_it_unknown(body: bytes) -> None:
@@ -313,7 +314,7 @@ async def test_a_server_of_another_revision_is_sent_no_call(hello: object) -> No
     async with server.serving():
         with pytest.raises(NotSent):
             await open_http(HttpTarget(server.url), Limits(), clock)
-        assert [request.message["method"] for request in server.requests] == ["initialize"]
+        assert [request.message["method"] for request in server.requests] == ["server/discover", "initialize"]
 
 
 # ---------------------------------------------------------------------------------------------------- event streams
@@ -330,7 +331,7 @@ async def test_an_answer_is_found_among_notifications_requests_and_answers_to_ot
             b'{"jsonrpc":"2.0","method":"notifications/progress","params":{}}',
             b"garbage",
             b'{"jsonrpc":"2.0","id":99,"result":"stranger"}',
-            b'{"jsonrpc":"2.0","id":"2","result":"stranger"}',
+            b'{"jsonrpc":"2.0","id":"3","result":"stranger"}',
             asked,
             result(request.message, "mine"),
             result(request.message, "twice"),

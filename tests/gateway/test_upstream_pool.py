@@ -1,5 +1,6 @@
 """The pool: who shares a connection and who never does, when a dead child starts again, and whole tool lists."""
 
+import contextlib
 import json
 import os
 from collections.abc import AsyncIterator
@@ -8,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.abc
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -261,14 +264,59 @@ async def test_a_call_under_way_keeps_its_connection() -> None:
         assert not connection.alive
 
 
-async def test_only_so_many_connections_are_open_at_once() -> None:
-    async with pool(limits=replace(QUICK, connections=2)) as upstreams:
-        for session in ("ses_1", "ses_2"):
-            await upstreams.get(replace(KEY, session=session), simulated("echo"))
+async def held(connection: Connection, group: anyio.abc.TaskGroup) -> None:
+    """A call on this connection is under way until the group is cancelled."""
+
+    async def call() -> None:
+        with contextlib.suppress(NotSent, OutcomeUnknown):
+            await connection.call("tools/call", CALL, 20)
+
+    group.start_soon(call)
+    while not connection.usage.in_flight:
+        await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.claim("upstream:one-server-starves-no-other")
+async def test_only_so_many_connections_are_open_at_once_and_the_longest_idle_one_makes_room() -> None:
+    clock = Clock()
+    async with pool(clock, replace(QUICK, connections=2)) as upstreams, anyio.create_task_group() as group:
+        first, second = [
+            await upstreams.get(replace(KEY, session=session), simulated("hang")) for session in ("ses_1", "ses_2")
+        ]
+        clock.seconds += 1
+        await upstreams.get(replace(KEY, session="ses_1"), simulated("hang"))
+        third = await upstreams.get(replace(KEY, session="ses_3"), simulated("hang"))
+        while second.alive:
+            await anyio.lowlevel.checkpoint()
+        assert first.alive
+        assert third.alive
+        for one in (first, third):
+            await held(one, group)
         with pytest.raises(NotSent, match="bound"):
-            await upstreams.get(replace(KEY, session="ses_3"), simulated("echo"))
-        await upstreams.close_session("ses_1")
-        assert (await upstreams.get(replace(KEY, session="ses_3"), simulated("echo"))).alive
+            await upstreams.get(replace(KEY, session="ses_4"), simulated("hang"))
+        assert first.alive
+        assert third.alive
+        group.cancel_scope.cancel()
+
+
+@pytest.mark.claim("upstream:one-server-starves-no-other")
+@pytest.mark.parametrize("bound", [2, 3])
+async def test_one_server_s_sessions_never_take_the_places_of_another_server(bound: int) -> None:
+    """Attack: a server keeps all its connections busy. The control is the same with no bound of its own."""
+    limits = replace(QUICK, connections=3, server_connections=bound)
+    async with pool(limits=limits) as upstreams, anyio.create_task_group() as group:
+        for number in range(bound):
+            one = await upstreams.get(replace(KEY, session=f"ses_{number}"), simulated("hang"))
+            await held(one, group)
+        with pytest.raises(NotSent, match="bound"):
+            await upstreams.get(replace(KEY, session="ses_9"), simulated("hang"))
+        other = replace(KEY, server="git")
+        if bound == limits.connections:
+            with pytest.raises(NotSent, match="bound"):
+                await upstreams.get(other, simulated("echo"))
+        else:
+            assert (await upstreams.get(other, simulated("echo"))).alive
+        group.cancel_scope.cancel()
 
 
 # ------------------------------------------------------------------------------------------------- starting it again

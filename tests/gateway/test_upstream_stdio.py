@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remit.core.errors import InvalidDocument
+from remit.gateway.revisions import SERVER
 from remit.gateway.upstream import (
     ErrorReply,
     Limits,
@@ -93,7 +94,8 @@ async def test_the_official_time_server_lists_and_answers() -> None:
         refusal = await connection.call("no/such/method", None, 10)
     assert sorted(names) == ["convert_time", "get_current_time"]
     assert "Asia/Tokyo" in json.dumps(answer)
-    assert json.loads(connection.server_info)["serverInfo"]["name"] == "mcp-time"
+    assert connection.stateless
+    assert json.loads(connection.server_info)["_meta"][SERVER]["name"] == "mcp-time"
     assert isinstance(refusal, ErrorReply)
     assert json.loads(refusal.raw)["code"] == -32601
 

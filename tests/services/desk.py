@@ -17,6 +17,7 @@ from remit.services.authority import AuthorityCache
 from remit.services.close import Delivery, close_call
 from remit.services.decide import open_call
 from remit.services.deps import Deps
+from remit.services.memories import Memories
 from remit.services.refusals import Refusals
 from remit.services.sealing import Sealer
 from remit.storage.sqlite import SqliteStore, open_store
@@ -97,7 +98,13 @@ async def second(path: Path, deps: Deps, clock: HandClock) -> Deps:
     sealer = Sealer(SubjectKeys(path / "subjects", SystemEntropy()), SystemEntropy())
     store = await open_store(path / "remit.db", clock, sealer)
     return replace(
-        deps, store=store, sealer=sealer, authority=AuthorityCache(), refusals=Refusals(), instance="i-other"
+        deps,
+        store=store,
+        sealer=sealer,
+        authority=AuthorityCache(),
+        refusals=Refusals(),
+        memories=Memories(),
+        instance="i-other",
     )
 
 

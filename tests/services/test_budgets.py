@@ -119,6 +119,7 @@ async def test_what_is_no_plain_amount_is_refused_before_it_is_spent(desk: Desk,
     ids=["done", "unknown", "refused", "error", "tool error", "not sent"],
 )
 async def test_only_an_outcome_that_says_not_done_gives_back(desk: Desk, outcome: Outcome, left: int) -> None:
+    await desk.world.without_demands()
     session = await desk.session()
     await desk.close(session, await desk.pay(session, 80), outcome)
     fits = [allowed(await desk.pay(session, 10)) for _ in range(26)]

@@ -171,6 +171,7 @@ async def test_a_session_that_ran_out_is_written_down_once_whoever_sweeps(desk: 
 
 
 async def test_an_intent_that_nobody_reports_on_becomes_unknown_is_listed_and_settled_by_a_person(desk: Desk) -> None:
+    await desk.world.without_demands()
     session = await desk.session()
     decision = await desk.pay(session, 80, call_id="lost")
     assert await sweep(desk.deps, lambda _: True) == ()
@@ -280,6 +281,7 @@ async def test_a_leaf_too_large_for_the_log_denies(desk: Desk) -> None:
 @pytest.mark.claim("session:labels-only-join")
 async def test_the_holder_of_a_session_key_can_t_end_its_one_session_to_get_a_clean_one(desk: Desk) -> None:
     """Nor does a kill open another: what the session saw, spent and was refused stays with the key."""
+    await desk.world.without_demands()
     request: dict[str, Json] = {"agent": "bookkeeper", "for": "session", "expires": "P1D"}
     secret = str((await keys.create(desk.deps, desk.world.admin, request))["secret"])
     standing = as_session_caller(await authenticate(desk.deps, f"Bearer {secret}"))

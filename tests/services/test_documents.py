@@ -11,7 +11,7 @@ from remit.core.errors import InvalidDocument
 from remit.core.grants import Grant, Limits, NamedTool, ToolsByEffect
 from remit.core.ids import new_id
 from remit.core.people import ROLES, Person
-from remit.core.servers import CallerTransport, HttpTransport, Server, StdioTransport
+from remit.core.servers import CallerTransport, HttpTransport, Server, StdioTransport, Tls
 from remit.core.tools import (
     EFFECTS,
     ArgumentReview,
@@ -108,6 +108,12 @@ def test_a_person_reads_back_as_themself(name: str, roles: Any) -> None:
 transports = st.one_of(
     st.just(CallerTransport()),
     st.sampled_from([HttpTransport("https://mcp.example.test/mcp?x=1"), HttpTransport("http://127.0.0.1:9000/")]),
+    st.just(HttpTransport("http://mcp.example.test/", insecure=True)),
+    st.builds(
+        HttpTransport,
+        st.just("https://mcp.example.test/"),
+        st.builds(Tls, st.none() | st.just("/ca.pem"), st.just("/cert.pem")),
+    ),
     st.builds(
         StdioTransport,
         st.just("/usr/bin/env"),
@@ -117,8 +123,17 @@ transports = st.one_of(
 )
 
 
-@given(slugs, transports, st.booleans(), lines, st.lists(st.sampled_from(["finance", "hr"]), unique=True).map(tuple))
-def test_a_server_reads_back_as_itself(name: str, transport: Any, flag: bool, operator: str, clearance: Any) -> None:
+@given(
+    slugs,
+    transports,
+    st.booleans(),
+    lines,
+    st.lists(st.sampled_from(["finance", "hr"]), unique=True).map(tuple),
+    st.none() | st.integers(1, 3_600),
+)
+def test_a_server_reads_back_as_itself(
+    name: str, transport: Any, flag: bool, operator: str, clearance: Any, number: int | None
+) -> None:
     server = Server(
         org=ORG,
         id=OFFICE.id,
@@ -128,6 +143,9 @@ def test_a_server_reads_back_as_itself(name: str, transport: Any, flag: bool, op
         operator=operator,
         clearance=clearance,
         allow_sampling=flag,
+        timeout=number * 1_000 if number is not None else None,
+        concurrency=number,
+        observe_until=CREATED + number if number is not None else None,
         created=CREATED,
     )
     document = server_document(server)

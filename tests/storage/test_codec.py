@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remit.core.errors import StoreUnavailable
+from remit.core.servers import HttpTransport, Server
 from remit.storage.codec import dumps, loads
 from tests.storage.nouns import STORED, any_of, approval, call, examples, session
 
@@ -21,6 +22,18 @@ def test_everything_stored_comes_back_equal(noun: Any) -> None:
 @pytest.mark.parametrize("noun", [*examples(), session(), call(), approval()], ids=lambda noun: type(noun).__name__)
 def test_the_examples_come_back_equal(noun: Any) -> None:
     assert loads(dumps(noun), type(noun)) == noun
+
+
+def test_a_server_that_was_stored_before_records_had_more_members_is_read_as_it_was() -> None:
+    old = (
+        b'{"org":"main","id":"srv_1","name":"office","transport":{"is":"HttpTransport","url":"https://h.test/"},'
+        b'"secrets":[{"place":"header","name":"X"}],"shared":false,"operator":"","clearance":[],'
+        b'"allow_elicitation":false,"allow_sampling":false,"state":"active","pinned":null,"seen":null,"created":7}'
+    )
+    found = loads(old, Server)
+    assert found.transport == HttpTransport("https://h.test/", tls=None, insecure=False)
+    assert (found.timeout, found.concurrency, found.observing(0)) == (None, None, False)
+    assert loads(dumps(found), Server) == found
 
 
 @given(noun=anything, data=st.data())

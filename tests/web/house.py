@@ -26,9 +26,9 @@ from remit.services import agents, keys, policies, servers
 from remit.web.server import create_app
 from remit.wiring import both_doors
 from tests.services.world import PAY, READ, World
-from tests.simulators import HELLO, HttpSimulator, Request, http, result
+from tests.simulators import HELLO, Handler, HttpSimulator, Live, Request, http, result, unknown
 
-Answering = Callable[[Request], bytes | Awaitable[bytes | None] | None]
+Answering = Handler
 
 PERSON = "ada@example.test"
 REVISION = "2025-11-25"
@@ -47,11 +47,14 @@ class Upstream:
     def __post_init__(self) -> None:
         """The socket, not yet listening."""
         answer, hello = self.honest()
-        self.simulator = HttpSimulator(answer, hello=hello)
+        self.simulator = HttpSimulator(answer, hello=hello, discover=self._discovered)
 
     def honest(self) -> tuple[Answering, Answering]:
         """How it answers requests and the handshake, unless a test has it answer otherwise."""
         return self._answer, self._hello
+
+    def _discovered(self, request: Request) -> bytes | Live | Awaitable[bytes | None] | None:
+        return self.simulator.answer(request)
 
     def _hello(self, request: Request) -> bytes:
         if self.revision in STATELESS:
@@ -79,7 +82,7 @@ class Upstream:
         """From here on every call has exactly these error bytes."""
         self.on_call = lambda request: refused(request, error)
 
-    def _answer(self, request: Request) -> bytes | Awaitable[bytes | None] | None:
+    def _answer(self, request: Request) -> bytes | Live | Awaitable[bytes | None] | None:
         match request.message.get("method"):
             case "tools/list":
                 params = request.message.get("params")
@@ -94,6 +97,8 @@ class Upstream:
                 info = {"io.modelcontextprotocol/serverInfo": HELLO["serverInfo"]}
                 found = {"supportedVersions": [self.revision], "capabilities": {"tools": {}}, "_meta": info}
                 return http(200, result(request.message, found))
+            case "server/discover":
+                return http(200, unknown(request.message))
             case _:
                 return http(202) if "id" not in request.message else answered(request, b"{}")
 
@@ -131,6 +136,7 @@ class House:
     credentials: dict[str, str] = field(default_factory=dict)
     upstream: Upstream = field(default_factory=Upstream)
     session: str = ""
+    leave: Callable[[], None] = field(default=lambda: None)
 
     @property
     def url(self) -> str:
@@ -213,15 +219,23 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(world: World, upstream: Upstream, timeout: float = 10.0) -> AsyncIterator[House]:
+async def open_house(
+    world: World, upstream: Upstream, timeout: float = 10.0, listen: float = 300.0
+) -> AsyncIterator[House]:
     """Serve ``world`` with one agent that may read mail and pay, a session of it, and people of every role."""
     deps = world.deps
-    behind = Servers(deps, time.monotonic, 1_000.0)
+    behind = Servers(deps, time.monotonic, 1_000.0, timeout)
     limits = JsonLimits()
-    gateway = Gateway(deps, behind, limits, timeout)
+    gateway = Gateway(deps, behind, limits, timeout, listen)
     signer = signer_from_seed("localhost:8765/main", secrets.token_bytes(32))
     api = create_app(
-        deps, sync=behind.sync, check=behind.check, limits=limits, signer=signer, stopped=behind.end_session
+        deps,
+        sync=behind.sync,
+        check=behind.check,
+        limits=limits,
+        signer=signer,
+        stopped=behind.end_session,
+        health=behind.health,
     )
     app = both_doors(gateway, api)
     async with (
@@ -229,7 +243,7 @@ async def open_house(world: World, upstream: Upstream, timeout: float = 10.0) ->
         served(app) as url,
         httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client,
     ):
-        house = House(world, behind, app, client, upstream=upstream)
+        house = House(world, behind, app, client, upstream=upstream, leave=gateway.leave)
         try:
             await furnish(house)
             yield house

@@ -85,6 +85,12 @@ def review_of(story: Story) -> Any:
     }
 
 
+def imported(story: Story) -> Any:
+    """The definition that the server lists, from a file, beside one that nobody knows."""
+    del story
+    return {"tools": [{"name": "from_file", "inputSchema": {"type": "object"}}]}
+
+
 POLICY = {"sources": [{"file": "a.cedar", "text": '@id("none")\nforbid(principal, action, resource) when { false };'}]}
 VIEWER = ("viewer", 403)
 
@@ -146,6 +152,16 @@ ROWS: tuple[Row, ...] = (
     Row("GET", "/v1/servers/office", "/v1/servers/{id}", "viewer", kind="Server", keep="office"),
     Row(
         "POST",
+        "/v1/servers/office/import",
+        "/v1/servers/{id}/import",
+        "administrator",
+        200,
+        imported,
+        "SyncAnswer",
+        lacks=("reviewer", 403),
+    ),
+    Row(
+        "POST",
         "/v1/servers/office/sync",
         "/v1/servers/{id}/sync",
         "administrator",
@@ -185,6 +201,34 @@ ROWS: tuple[Row, ...] = (
         lacks=("owner", 403),
     ),
     Row(
+        "POST",
+        "/v1/servers/spare/change",
+        "/v1/servers/{id}/change",
+        "administrator",
+        200,
+        _({"kind": "Server", "name": "spare", "url": "http://127.0.0.1:9/mcp", "timeout": "PT5S"}),
+        "Server",
+        lacks=("reviewer", 403),
+    ),
+    Row(
+        "POST",
+        "/v1/servers/spare/observe",
+        "/v1/servers/{id}/observe",
+        "administrator",
+        200,
+        _({"for": "P7D"}),
+        "Server",
+        lacks=("reviewer", 403),
+    ),
+    Row(
+        "GET",
+        "/v1/servers/spare/observed",
+        "/v1/servers/{id}/observed",
+        "auditor",
+        kind="Observed",
+        lacks=("reviewer", 403),
+    ),
+    Row(
         "PATCH",
         "/v1/servers/spare",
         "/v1/servers/{id}",
@@ -205,6 +249,15 @@ ROWS: tuple[Row, ...] = (
         review_of,
         "ToolReview",
         lacks=("administrator", 403),
+    ),
+    Row(
+        "POST",
+        "/v1/tools/office/late/suggest",
+        "/v1/tools/{server}/{tool:path}/suggest",
+        "viewer",
+        200,
+        _({"results": [{"content": [{"type": "text", "text": '{"id": 1}'}]}]}),
+        "ToolReview",
     ),
     Row("GET", "/v1/tools/office/late/review", "/v1/tools/{server}/{tool:path}/review", "viewer", kind="ToolReview"),
     Row("GET", "/v1/tools/office/late/diff", "/v1/tools/{server}/{tool:path}/diff", "viewer", kind="ToolDiff"),

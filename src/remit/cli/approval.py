@@ -79,9 +79,10 @@ async def approve(
     note: NoteOption = None,
     person: AsOption = None,
 ) -> None:
-    """Say yes, once, to this exact call."""
-    await _answer(job, approval, "approve", scope, note, person)
-    job.out.note("The agent can now make the call again, with these arguments and no others.")
+    """Say yes: to this exact call, once; or to the values asked about, for the session."""
+    found = await _answer(job, approval, "approve", scope, note, person)
+    only = "with these arguments and no others" if found["kind"] == "call" else "and use these values until it ends"
+    job.out.note(f"The agent can now make the call again, {only}.")
 
 
 @command(app, "deny", example='remit approval deny apr_… --note "not this supplier"')
@@ -97,9 +98,11 @@ async def _answer(  # what was typed, handed on
     scope: Scope | None,
     note: str | None,
     person: str | None,
-) -> None:
+) -> Document:
     async with as_person(job, person) as client:
-        await _show(job, client, await client.answer(approval, word, scope.value if scope else None, note))
+        found = await client.answer(approval, word, scope.value if scope else None, note)
+        await _show(job, client, found)
+    return found
 
 
 async def _show(job: Invocation, client: RemitClient, found: Document) -> None:
@@ -116,10 +119,21 @@ async def _show(job: Invocation, client: RemitClient, found: Document) -> None:
             case "shown":
                 # Arguments are drawn in ASCII, in which no letter passes for another; this is how they read.
                 lines.append(("they read", value if not str(value).isascii() else None))
+            case "value":
+                pass
+            case "values":
+                lines += [("nothing vouches for", _value(one)) for one in value]
             case _:
                 lines.append((name, value))
         lines += await _beside(client, name, value)
     job.out.document(found, lines)
+
+
+def _value(one: Document) -> str:
+    """A value, what it is, what it would be used for, and where it stood."""
+    origin = one.get("origin") or {}
+    where = f", listed by call {origin['call_id']} at {origin['path']}" if origin else ""
+    return f"{one['text']} ({one['type']}), as {one['role']} of a {one['effect']} at {one['server']}{where}"
 
 
 async def _beside(client: RemitClient, name: str, value: object) -> list[tuple[str, object]]:

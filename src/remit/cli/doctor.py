@@ -7,6 +7,7 @@ from typing import Final
 
 from remit.cli.commands import Invocation
 from remit.cli.connection import as_person, check_home, live_url, load_settings, person_key
+from remit.cli.observing import still_observing
 from remit.core.errors import RemitError
 from remit.sdk.client import Document, RemitClient
 
@@ -47,8 +48,24 @@ async def _inside(client: RemitClient) -> list[Document]:
     log = _check("log", ok=signed, found=told, fix="Keep a copy of the home, then `remit audit verify`.")
     unknown = counts.get("unknown", 0)
     calls = _check("calls", ok=not unknown, found=f"{unknown} unknown", fix="`remit audit unknown` lists them.")
-    servers = [_server(server) for server in await client.listing("servers") if server.get("state") != "retired"]
-    return [store, log, calls, *servers]
+    living = [server for server in await client.listing("servers") if server.get("state") != "retired"]
+    return [store, log, calls, *map(_server, living), *(check for server in living for check in _warnings(server))]
+
+
+def _warnings(server: Document) -> Iterator[Document]:
+    """What is meant to be so and is no protection all the same, and how the server answered of late."""
+    name, health = str(server["name"]), server.get("health")
+    if still_observing(server):
+        fix = f"`remit server observed {name}`, grant what is needed, then `remit server observe {name} --off`."
+        found = f"observe mode until {server['observe']['until']}: what would be refused is let through"
+        yield _check(f"observe:{name}", ok=False, found=found, fix=fix)
+    if server.get("insecure") is True:
+        fix = f"Use https, and `remit server change` without insecure for {name}."
+        found = "plain http: everyone on the way can read and change every call"
+        yield _check(f"insecure:{name}", ok=False, found=found, fix=fix)
+    if isinstance(health, dict) and health.get("state") in ("failing", "resting"):
+        found = f"{health['failures']} failures in a row, the last: {health.get('failure')}"
+        yield _check(f"health:{name}", ok=False, found=found, fix=f"`remit server check {name}` says what to do.")
 
 
 def _server(server: Document) -> Document:

@@ -27,9 +27,9 @@ from remit.cli import (
     key,
     person,
     policy,
-    server,
+    server_modes,
     session,
-    tool,
+    suggestions,
     wrap,
 )
 from remit.cli.commands import HomeOption, Invocation, JsonOption, PlainOption, QuietOption
@@ -51,7 +51,8 @@ Example:
 
 app = typer.Typer(name="remit", help=_ABOUT, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
-for noun in (person, server, tool, agent, grant, key, session, approval, access, policy, audit):
+# The app of ``suggestions`` is that of ``tool``, and that of ``server_modes`` of ``server``, with all their commands.
+for noun in (person, server_modes, suggestions, agent, grant, key, session, approval, access, policy, audit):
     app.add_typer(noun.app)
 home.register(app)
 connect.register(app)

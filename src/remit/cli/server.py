@@ -17,6 +17,7 @@ from remit.cli.applying import apply_all
 from remit.cli.commands import YES, Invocation, command, group
 from remit.cli.connection import as_person
 from remit.cli.files import read_documents
+from remit.cli.observing import health, observe_mode
 from remit.cli.output import Column
 from remit.core.canonical import Json
 from remit.core.errors import BadInput, InvalidDocument, Unavailable
@@ -42,6 +43,8 @@ _COLUMNS: Final = (
     Column("name"),
     Column("state"),
     Column("reached at", _transport),
+    Column("observe mode", observe_mode),
+    Column("health", health),
     Column("shared"),
     Column("secrets"),
     Column("id"),
@@ -64,17 +67,27 @@ async def add(  # each is one option of the command line
     caller: Annotated[bool, Option("--caller", help="Its tools run in the caller's process.")] = False,
     env: Annotated[list[str] | None, Option(help="NAME=VALUE that the child gets; it gets no other.")] = None,
     secret: Annotated[
-        list[str] | None, Option(help="header:NAME or env:NAME; its value is a line on stdin, in this order.")
+        list[str] | None, Option(help="header:NAME, env:NAME or tls:key; its value is a line on stdin, in this order.")
     ] = None,
+    ca: Annotated[Path | None, Option(help="PEM file; only certificates that it signed are believed.")] = None,
+    cert: Annotated[Path | None, Option(help="Our certificate, PEM; its key is --secret tls:key.")] = None,
+    insecure: Annotated[bool, Option("--insecure", help="Plain http to another machine is meant.")] = False,
     shared: Annotated[bool, Option("--shared", help="Sessions may share a connection.")] = False,
     operator: Annotated[str | None, Option(help="Who runs it, and so sees every argument.")] = None,
+    allow_elicitation: Annotated[
+        bool, Option("--allow-elicitation", help="It may ask the client's user in the middle of a call.")
+    ] = False,
+    allow_sampling: Annotated[
+        bool, Option("--allow-sampling", help="It may ask the client's model in the middle of a call.")
+    ] = False,
     file: Annotated[
         Path | None, Option("--file", "-f", help="A file of kind Server, in place of NAME and its options.")
     ] = None,
 ) -> None:
     """Add an upstream server. Nothing is contacted until its first sync."""
     if file is not None:
-        if name or command_line or url or env or secret or operator or stdio or caller or shared:
+        beside = (name, command_line, url, env, secret, operator, stdio, caller, shared, ca, cert, insecure)
+        if any((*beside, allow_elicitation, allow_sampling)):
             hint = "Write it all in the file; its credentials come after, by `remit server secret`."
             raise InvalidDocument("--file stands alone", hint=hint)
         await _add_file(job, file)
@@ -84,6 +97,9 @@ async def add(  # each is one option of the command line
     document = _document(name, command_line or [], url, env or [], stdio=stdio, caller=caller, shared=shared)
     if operator is not None:
         document["operator"] = operator
+    asking = {"allow_elicitation": allow_elicitation, "allow_sampling": allow_sampling}
+    document |= {member: True for member, on in asking.items() if on}
+    document |= _on_the_way(ca, cert, insecure=insecure)
     check_document("Server", document)
     places = [_place(item) for item in secret or []]
     values = _secrets_in([":".join(place) for place in places])
@@ -167,9 +183,9 @@ async def approve(
 async def secret(
     job: Invocation,
     name: ServerArgument,
-    place: Annotated[str, Argument(metavar="PLACE", help="header:NAME or env:NAME.")],
+    place: Annotated[str, Argument(metavar="PLACE", help="header:NAME, env:NAME or tls:key.")],
 ) -> None:
-    """Keep a credential, read from stdin, that is injected into the server's requests or environment."""
+    """Keep a credential, read from stdin, that is injected into the server's requests, environment or handshake."""
     where, key = _place(place)
     [value] = _secrets_in([place])
     async with as_person(job) as client:
@@ -204,6 +220,14 @@ def _document(  # the members of a Server file
     return document
 
 
+def _on_the_way(ca: Path | None, cert: Path | None, *, insecure: bool) -> dict[str, Json]:
+    """What a record says of the way to its URL; relative paths are made absolute here."""
+    files: dict[str, Json] = {
+        name: str(path.absolute()) for name, path in (("ca", ca), ("cert", cert)) if path is not None
+    }
+    return ({"tls": files} if files else {}) | ({"insecure": True} if insecure else {})
+
+
 def stdio_transport(command_line: list[str], env: list[str]) -> dict[str, Json]:
     """A server's ``stdio`` member for a command as one would type it. Raises ``InvalidDocument``, ``BadInput``."""
     if not command_line:
@@ -228,8 +252,8 @@ def stdio_transport(command_line: list[str], env: list[str]) -> dict[str, Json]:
 
 def _place(text: str) -> tuple[str, str]:
     place, colon, name = text.partition(":")
-    if place not in ("header", "env") or not colon or not name:
-        raise InvalidDocument(f"{text!r} is not header:NAME or env:NAME", hint="Such as header:Authorization.")
+    if place not in ("header", "env", "tls") or not colon or not name:
+        raise InvalidDocument(f"{text!r} is not header:NAME, env:NAME or tls:key", hint="Such as header:Authorization.")
     return place, name
 
 

@@ -5,7 +5,7 @@ they did not see.
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,8 +16,9 @@ from typer import Argument, Option
 from remit.cli.applying import apply_all
 from remit.cli.commands import Invocation, command, group
 from remit.cli.connection import as_person
-from remit.cli.files import FileDocument, read_documents
+from remit.cli.files import FileDocument
 from remit.cli.output import Column
+from remit.cli.reviewers import read_reviews, without_why
 from remit.core.errors import BadInput, InvalidDocument
 from remit.core.ids import split_ref, tool_ref
 from remit.sdk.client import Document
@@ -35,10 +36,18 @@ class State(StrEnum):
     gone = "gone"
 
 
+def _labels(item: Document) -> str:
+    """Where the labels in force come from, and whether the server itself has shown the definition."""
+    signed = {None: "", True: "suggested", False: "reviewed"}[item["suggested"]]
+    return ", ".join(word for word in (signed, "imported" if item["imported"] else "") if word)
+
+
 _COLUMNS: Final = (
     Column("tool"),
+    Column("kind"),
     Column("state"),
     Column("effect"),
+    Column("labels", _labels),
     Column("pinned", lambda item: _short(item["pinned"])),
     Column("offered", lambda item: _short(item["offered"])),
 )
@@ -98,12 +107,25 @@ async def approve(
         _show_reviewed(job, [await client.approve_tool(ref, fingerprint)])
 
 
-@command(reviews, "apply", example="remit tool review apply reviews/*.yaml")
+@command(reviews, "apply", example="remit tool review apply reviews/")
 async def apply(
-    job: Invocation, files: Annotated[list[Path], Argument(metavar="FILE...", help="Files of kind ToolReview.")]
+    job: Invocation,
+    named: Annotated[
+        list[str] | None,
+        Argument(metavar="[FILE]...", help="Files of kind ToolReview, or folders of them; with --suggested, tools."),
+    ] = None,
+    suggested: Annotated[
+        bool, Option("--suggested", help="Sign what `tool suggest` says, unchanged and marked so.")
+    ] = False,
+    server: Annotated[str | None, Option(help="With --suggested: all quarantined tools of this server.")] = None,
 ) -> None:
     """Sign reviews: each pins its tool at the fingerprint that it names."""
-    documents = [document for path in files for document in read_documents(path, "ToolReview")]
+    if suggested:
+        await _apply_suggested(job, named or [], server)
+        return
+    if not named or server is not None:
+        raise InvalidDocument("name the files or folders to apply", hint="--server goes with --suggested.")
+    documents = read_reviews([Path(one) for one in named])
     async with as_person(job) as client:
 
         async def send(document: FileDocument) -> Document:
@@ -111,6 +133,20 @@ async def apply(
             return await client.review_tool(ref, document.value)
 
         _show_reviewed(job, await apply_all(job, documents, send))
+
+
+async def _apply_suggested(job: Invocation, refs: list[str], server: str | None) -> None:
+    """Sign the suggestions as they are made now. Nobody has gone through them, and each says so."""
+    if bool(refs) == (server is not None):
+        raise InvalidDocument("name the tools, or one server with --server", hint="`remit tool list` shows them.")
+    signed: list[Document] = []
+    async with as_person(job) as client:
+        waiting = [one["tool"] for one in await client.tools("quarantined") if one["server"] == server]
+        for ref in refs or waiting:
+            found = await client.suggested_review(ref)
+            signed.append(await client.review_tool(ref, without_why(found)))
+    job.out.each(signed, _REVIEWED, "No tool of that server waits for a review.")
+    job.out.note("These labels are suggestions that nobody has gone through: `remit tool list` shows which.")
 
 
 @command(reviews, "export", example="remit tool review export reviews/")
@@ -123,15 +159,23 @@ async def export(
         found = [await client.tool_review(tool["tool"]) for tool in signed]
     written: list[Document] = []
     for review in found:
-        path = _review_path(folder, review)
-        text = _yaml({name: value for name, value in review.items() if name not in ("id", "reviewed")})
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise BadInput(f"{path} can't be written: {error.strerror}", hint="Choose another folder.") from error
-        written.append({"tool": tool_ref(review["server"], review["tool"]), "file": str(path)})
+        kept = {name: value for name, value in review.items() if name not in ("id", "reviewed")}
+        written.append({"tool": tool_ref(review["server"], review["tool"]), "file": write_review(folder, review, kept)})
     job.out.table(written, (Column("tool"), Column("file")), "No tool has a review yet.")
+
+
+def write_review(
+    folder: Path, review: Mapping[str, Any], document: Mapping[str, Any], comments: Sequence[str] = ()
+) -> str:
+    """Write one review under ``folder``, with ``comments`` (single safe lines) above it; where it stands now."""
+    path = _review_path(folder, review)
+    text = "".join(f"# {line}\n" for line in comments) + _yaml(dict(document))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{path} can't be written: {error.strerror}", hint="Choose another folder.") from error
+    return str(path)
 
 
 def _review_path(folder: Path, review: Mapping[str, Any]) -> Path:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from remit.core.tools import Effect
+
 ApprovalState: TypeAlias = Literal["pending", "approved", "denied", "expired", "void", "used"]
 
 
@@ -39,6 +41,9 @@ class Approval:
     answered_at: int | None = None
     void_because: str | None = None
     note: str | None = None
+    values: tuple[str, ...] = ()  # what a question about values asks about, by key; their texts stand with its event
+    effect: Effect | None = None  # the highest effect that a yes to these values is for
+    shown_values: bytes = b"[]"  # those texts and where they stood, canonical; never in the row
     returned: bool = False  # it was used, its call reached no server, and it was given back
 
     def state_at(self, now: int) -> ApprovalState:

@@ -47,6 +47,11 @@ REASONS: Final[dict[str, ReasonForm]] = {
     "arguments.encoding": ReasonForm(3, "an argument has no exact meaning for policy", "Send a plainer value."),
     "policy.denied": ReasonForm(4, "policy does not allow this call", "Do not retry; ask the agent's owner.", True),
     "policy.error": ReasonForm(4, "policy could not be evaluated, so the answer is no", "The operator must look."),
+    "flow.value": ReasonForm(
+        5, "a value in this call does not come from where it would have to", "A person can be asked about it; wait."
+    ),
+    "flow.call": ReasonForm(5, "this session has seen untrusted text", "A person can be asked about this call; wait."),
+    "flow.refused": ReasonForm(5, "a person said no to a value in this call", "Do not use it again in this session."),
     "budget.exceeded": ReasonForm(6, "this would pass a limit", "Wait, ask for less, or ask the owner.", True),
     "budget.uncountable": ReasonForm(6, "an amount can't be counted", "Send a non-negative plain amount."),
     "approval.needed": ReasonForm(7, "a person must approve this call", "Wait for the answer, then call again."),
@@ -56,6 +61,12 @@ REASONS: Final[dict[str, ReasonForm]] = {
     "approval.too_large": ReasonForm(7, "this call is too large to be shown whole", "Make it smaller."),
     "call.spent": ReasonForm(
         8, "the yes to this call id was for one forward within 30 s, and is past", "Call again under a new call id."
+    ),
+    "observe.would_deny": ReasonForm(
+        8, "allowed by observe mode alone, else it would have been refused", "Do not rely on it: observe mode ends."
+    ),
+    "observe.would_ask": ReasonForm(
+        8, "allowed by observe mode alone, else a person would have been asked", "Do not rely on it: observe mode ends."
     ),
     "log.unavailable": ReasonForm(8, "the log can't be written, so nothing is allowed", "The operator must look."),
     "internal.error": ReasonForm(8, "something went wrong in Remit", "Report the event number."),
@@ -74,6 +85,8 @@ class Reason:
     detail: str = ""
     rule: str | None = None
     argument: str | None = None
+    value: str | None = None
+    origin: Mapping[str, Json] | None = None
 
     def __post_init__(self) -> None:
         """A reason outside the closed list is a bug."""
@@ -101,21 +114,29 @@ class Reason:
         """Whether a person could change what this rests on. A sealed plan only narrows: not even its host widens it."""
         return REASONS[self.code].askable and self.rule != PLAN
 
-    def document(self) -> dict[str, str | int]:
+    def document(self) -> dict[str, Json]:
         """The JSON form of INTERFACES section 4."""
-        out: dict[str, str | int] = {"code": self.code, "step": self.step, "text": self.text, "hint": self.hint}
+        out: dict[str, Json] = {"code": self.code, "step": self.step, "text": self.text, "hint": self.hint}
         if self.rule is not None:
             out["rule"] = self.rule
         if self.argument is not None:
             out["argument"] = self.argument
+        if self.value is not None:
+            out["value"] = self.value
+        if self.origin is not None:
+            out["origin"] = self.origin
         return out
 
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Yes, once: ``intent`` is the log index of the committed intent."""
+    """Yes, once: ``intent`` is the log index of the committed intent.
+
+    ``reasons`` is what would have been refused, where only observe mode let it through; else it is empty.
+    """
 
     intent: int
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +193,8 @@ class Decision:
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """Why; empty only for an Allow."""
-        return () if isinstance(self.verdict, Allow) else self.verdict.reasons
+        """Why; empty only for an Allow that observe mode had no part in."""
+        return self.verdict.reasons
 
     @property
     def hidden(self) -> bool:
@@ -184,7 +205,7 @@ class Decision:
         """The JSON form of INTERFACES section 4."""
         number: int | None = None
         match self.verdict:
-            case Allow(intent):
+            case Allow(intent, _):
                 word, number = "allow", intent
             case Deny():
                 word = "deny"

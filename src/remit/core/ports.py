@@ -150,6 +150,9 @@ class Approvals(Protocol):
     async def list(self, state: ApprovalState | None, limit: int, after: str | None) -> tuple[Approval, ...]:
         """Approvals by id, in one stored state or all."""
 
+    async def of_values(self, root: str) -> tuple[Approval, ...]:
+        """Every question about values under a root session, answered or not, oldest first."""
+
     async def pending_of(self, root: str) -> tuple[Approval, ...]:
         """Pending and approved-but-unused ones of a root session."""
 

@@ -68,6 +68,8 @@ class FlowState:
     storm: int = 0  # denials since then
     suspended_until: int = 0
     suspended_event: int | None = None
+    lesson: int = -1  # the event of the newest outcome that taught something, and the mark it carries
+    lesson_mark: str = ""
 
     def refused(self, now: int) -> "FlowState":
         """After one more denial, at ``now``."""

@@ -45,3 +45,8 @@ def duration(text: str, pointer: str = "") -> int:
     if millis == 0:
         raise InvalidDocument(f"{text!r} is not a duration such as PT1H", pointer=pointer)
     return millis
+
+
+def seconds_to_text(millis: int) -> str:
+    """An ISO 8601 duration of whole seconds, which is what ``duration`` reads."""
+    return f"PT{millis // SECOND}S"

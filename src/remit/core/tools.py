@@ -52,6 +52,7 @@ class Tool:
     effect: Effect | None
     approved_at: int | None
     created: int
+    imported: bool = False  # known from a file: the server itself has not listed this definition
 
     @property
     def state(self) -> ToolState:

@@ -1,11 +1,9 @@
 """The MCP door: ``POST /mcp`` (flat names) and ``POST /mcp/{server}`` (the server's own).
 
-Tools only. Methods are a closed table per era of the protocol (``revisions.py``): what is not in it is refused, and
-never forwarded. What becomes of a call is told in ``calls.py``.
+Methods are a closed table per era of the protocol (``revisions.py``): what is not in it is refused, and never
+forwarded. What becomes of a call is told in ``calls.py``, what stands beside tools in ``surfaces.py``.
 """
 
-import base64
-import binascii
 import importlib.metadata
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,12 +14,17 @@ from starlette.types import Receive, Scope, Send
 
 from remit.core.canonical import Json
 from remit.core.credentials import SessionCaller
+from remit.core.entitlements import CALL, is_reserved, nowhere
 from remit.core.errors import BadInput, NotFound, RemitError, TooLarge, Unauthenticated
 from remit.core.ids import tool_ref
 from remit.doors import headers_of, own_origin, read_body
 from remit.gateway import revisions, wire
 from remit.gateway.calls import ToolCalls, mirrors_of
+from remit.gateway.exchange import Exchange
+from remit.gateway.listen import Listeners
 from remit.gateway.servers import Servers
+from remit.gateway.surfaces import GOVERNED, Surfaces
+from remit.gateway.underway import CANCELLED
 from remit.guards.json_in import JsonLimits, as_json, parse
 from remit.problems import PROBLEM, problem
 from remit.services.authenticate import STALE, as_session, authenticate
@@ -48,14 +51,25 @@ class Doorway:
     server: str | None
 
     def ref(self, sight: Sight, name: str) -> str:
-        """The tool reference that a name stands for here; a name that stands for nothing stays as it is."""
+        """The tool reference that a name stands for here; a name that stands for nothing stays as it is.
+
+        INVARIANT: never the reference of what is no tool.
+        """
         if self.server is not None:
-            return tool_ref(self.server, name)
-        return sight.authority.aliases.get(name, name)
+            return tool_ref(self.server, name) if not is_reserved(name) else nowhere(CALL, name)
+        ref = sight.authority.aliases.get(name)
+        if ref is not None:
+            return ref
+        return name if not is_reserved(name.partition("/")[2]) else nowhere(CALL, name)
 
     def shows(self, known: ReviewedTool) -> bool:
         """Whether a tool is listed here."""
-        return self.server is None or known.server.name == self.server
+        return known.method == CALL and (self.server is None or known.server.name == self.server)
+
+    def tools(self, sight: Sight) -> tuple[tuple[str, str, str | None], ...]:
+        """What a client sees of the tools here: equal for equal lists."""
+        shown = (known.tool for known in sight.tools() if self.shows(known))
+        return tuple((tool.ref, tool.alias, tool.pinned) for tool in shown)
 
     def definition(self, known: ReviewedTool) -> bytes:
         """The pinned bytes, under the flat alias where names are flat."""
@@ -71,6 +85,12 @@ class Answer:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     kind: str = "application/json"
 
+    def message(self) -> bytes:
+        """The answer as a JSON-RPC message, for where its status can't be said any more."""
+        if self.kind == "application/json":
+            return self.body
+        return wire.error(b"null", wire.INTERNAL_ERROR, "something went wrong in Remit")
+
 
 Method: TypeAlias = Callable[[Sight, Doorway, wire.Request, SessionCaller], Awaitable[bytes]]
 
@@ -78,20 +98,28 @@ Method: TypeAlias = Callable[[Sight, Doorway, wire.Request, SessionCaller], Awai
 class Gateway:
     """An ASGI application for the paths below ``/mcp``."""
 
-    def __init__(self, deps: Deps, servers: Servers, limits: JsonLimits, timeout: float) -> None:
-        """``timeout`` is how many seconds an upstream call may take."""
+    def __init__(self, deps: Deps, servers: Servers, limits: JsonLimits, timeout: float, listen: float = 300.0) -> None:
+        """``timeout`` is how many seconds an upstream call may take, ``listen`` how many a subscription lasts."""
         self._deps = deps
         self._limits = limits
         self._calls = ToolCalls(deps, servers, timeout)
+        self._listeners = Listeners(deps, listen)
         self._sights: dict[SessionCaller, Sight] = {}
-        both: dict[str, Method] = {"tools/list": self._list, "tools/call": self._call}
+        self._surfaces = Surfaces(deps, self._calls, timeout)
+        both: dict[str, Method] = {"tools/list": self._list, "tools/call": self._call, **self._surfaces.methods}
         self._handshake: Mapping[str, Method] = {"initialize": self._initialize, "ping": self._ping, **both}
-        self._stateless: Mapping[str, Method] = {"server/discover": self._discover, **both}
+        streams: dict[str, Method] = {"subscriptions/listen": self._listen}
+        self._stateless: Mapping[str, Method] = {"server/discover": self._discover, **streams, **both}
+
+    def leave(self) -> None:
+        """End the streams that would stay open by themselves: this process is about to stop."""
+        self._listeners.leave()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request."""
+        exchange = Exchange(receive, send)
         try:
-            answer = await self._answer(scope, receive)
+            answer = await self._answer(scope, exchange)
         except RemitError as error:
             status, body, headers = problem(error)
             answer = Answer(status, body, headers, PROBLEM)
@@ -99,13 +127,16 @@ class Gateway:
             # A door that meets the unexpected answers with a problem that tells nothing, and the log has the trace.
             log.exception("gateway.failed", cause=type(error).__name__)
             answer = Answer(500, wire.error(b"null", wire.INTERNAL_ERROR, "something went wrong in Remit"))
+        if exchange.started:
+            await exchange.finish(answer.message())
+            return
         kind = [(b"content-type", answer.kind.encode()), (b"cache-control", b"no-store")]
         length = (b"content-length", str(len(answer.body)).encode())
         start = {"type": "http.response.start", "status": answer.status, "headers": [*kind, length, *answer.headers]}
         await send(start)
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, scope: Scope, exchange: Exchange) -> Answer:
         door = _doorway(scope)
         if scope["method"] != "POST":
             refusal = wire.error(b"null", wire.INVALID_REQUEST, "only POST is served here")
@@ -115,7 +146,7 @@ class Gateway:
             return Answer(403, wire.error(b"null", wire.INVALID_REQUEST, "requests from this web origin are refused"))
         caller = await as_session(self._deps, await authenticate(self._deps, headers.get("authorization")))
         arrived = self._deps.clock.now()
-        body = await read_body(receive, headers, self._limits.max_bytes)
+        body = await read_body(exchange.receive, headers, self._limits.max_bytes)
         if self._deps.clock.now() - arrived >= STALE:
             caller = await as_session(self._deps, await authenticate(self._deps, headers.get("authorization")))
         try:
@@ -124,11 +155,14 @@ class Gateway:
             raise
         except BadInput as error:
             return Answer(400, wire.error(b"null", wire.PARSE_ERROR, error.detail))
-        message = wire.read(document, body)
+        exchange.accept = headers.get("accept", "")
+        message = wire.read(document, body, exchange)
         match message:
             case wire.Invalid(why, raw_id):
                 return Answer(400, wire.error(raw_id, wire.INVALID_REQUEST, why))
             case wire.Notification():
+                if message.method == CANCELLED:
+                    self._calls.under_way.cancel(caller, message.params)
                 return Answer(202, b"")
             case wire.Request():
                 return await self._governed(door, headers, caller, message)
@@ -146,7 +180,7 @@ class Gateway:
                 raise wire.Fault(wire.METHOD_NOT_FOUND, "this method is not served")
             return await self._served(method, door, headers, caller, request)
         except wire.Fault as fault:
-            return Answer(terms.status(fault.code), wire.error(request.raw_id, fault.code, fault.message))
+            return Answer(terms.status(fault.code), wire.error(request.raw_id, fault.code, fault.message, fault.data))
 
     async def _served(
         self,
@@ -159,6 +193,8 @@ class Gateway:
         try:
             sight = await self._sight(door, request, caller)
         except Unauthenticated:
+            if request.method in GOVERNED:
+                return Answer(200, await self._surfaces.refuse(door, request, caller))
             if request.method != "tools/call":
                 raise
             # A call in a dead session is refused as a call: a Deny with an event, which a 401 would not leave.
@@ -167,7 +203,9 @@ class Gateway:
             return Answer(200, await self._calls.refuse(ref, request, caller))
         if request.terms.stateless and request.method == "tools/call":
             _check_mirrors(sight, door, request, headers)
-        return Answer(200, await method(sight, door, request, caller))
+        body = await method(sight, door, request, caller)
+        code = 0 if request.method == CALL else wire.error_code(body, request.raw_id)
+        return Answer(request.terms.status(code) if code else 200, body)
 
     async def _sight(self, door: Doorway, request: wire.Request, caller: SessionCaller) -> Sight:
         """What the caller sees; for a call what it saw up to a second ago will do, if it saw the tool.
@@ -190,7 +228,7 @@ class Gateway:
         del sight, door, caller
         body: Json = {
             "protocolVersion": revisions.negotiated(request.params.get("protocolVersion")),
-            "capabilities": {"tools": {}},
+            "capabilities": revisions.CAPABLE,
             "serverInfo": {"name": "remit", "version": VERSION},
             "instructions": _INSTRUCTIONS,
         }
@@ -205,20 +243,22 @@ class Gateway:
         del sight, door, caller
         return request.answer(b"{}")
 
+    async def _listen(self, sight: Sight, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
+        """A stream of what changes in the lists that this chain sees at this door."""
+        return await self._listeners.serve(sight, request, caller, {"toolsListChanged": door.tools})
+
     async def _list(self, sight: Sight, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
         """A page of what this chain reaches, in the bytes that were pinned."""
         del caller
-        after = _cursor(request.params.get("cursor"))
-        if after is None:
-            raise wire.Fault(wire.INVALID_PARAMS, "this cursor is not one of ours")
+        after = wire.cursor(request.params.get("cursor"))
         shown = [known for known in sight.tools() if door.shows(known) and known.tool.ref > after]
         page = [door.definition(known) for known in shown[:PAGE]]
-        more = b',"nextCursor":' + as_json(_cursor_after(shown[PAGE - 1])) if len(shown) > PAGE else b""
+        more = b',"nextCursor":' + as_json(wire.cursor_after(shown[PAGE - 1].tool.ref)) if len(shown) > PAGE else b""
         listed = b'{"tools":[' + b",".join(page) + b"]" + more + b"}"
         return wire.result(request.raw_id, request.terms.page(listed))
 
     async def _call(self, sight: Sight, door: Doorway, request: wire.Request, caller: SessionCaller) -> bytes:
-        """The one method that is forwarded."""
+        """A call of a tool."""
         name = request.params.get("name")
         if not isinstance(name, str) or not name:
             raise wire.Fault(wire.INVALID_PARAMS, "a call names its tool")
@@ -241,17 +281,3 @@ def _doorway(scope: Scope) -> Doorway:
     if "/" in tail:
         raise NotFound("there is /mcp, and /mcp/{server}")
     return Doorway(tail or None)
-
-
-def _cursor(cursor: Json) -> str | None:
-    """The reference that a page starts after; None for a cursor we did not make."""
-    if cursor is None:
-        return ""
-    try:
-        return base64.urlsafe_b64decode(str(cursor).encode()).decode()
-    except (binascii.Error, UnicodeDecodeError, UnicodeEncodeError):
-        return None
-
-
-def _cursor_after(known: ReviewedTool) -> str:
-    return base64.urlsafe_b64encode(known.tool.ref.encode()).decode()

@@ -30,6 +30,9 @@ CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
 CLIENT: Final = "io.modelcontextprotocol/clientInfo"
 SERVER: Final = "io.modelcontextprotocol/serverInfo"
 
+CAPABLE: Final[Mapping[str, Json]] = {"tools": {}, "resources": {}, "prompts": {}, "completions": {}}
+"""What Remit serves. No lists are subscribed to, and no resources: what changes is seen at the next look."""
+
 INVALID_PARAMS: Final = -32602
 HEADER_MISMATCH: Final = -32020
 UNSUPPORTED_VERSION: Final = -32022
@@ -50,6 +53,7 @@ _STATUS: Final[Mapping[int, int]] = {
 _COMPLETE: Final = b'"resultType":"complete"'
 # What a gateway that filters by caller may say of a list: it is this caller's, and may be another the next moment.
 _PRIVATE: Final = b',"ttlMs":0,"cacheScope":"private"'
+_CACHED: Final = frozenset({"ttlMs", "cacheScope"})
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PLAIN = re.compile(r"[\x20-\x7e]*")
@@ -61,11 +65,15 @@ _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How one request is to be read and answered. ``capabilities`` are the client's, as far as it declared them."""
+    """How one request is to be read and answered. ``capabilities`` are the client's, as far as it declared them.
+
+    ``private`` says of its result that it is this caller's, whatever the server behind said of caching it.
+    """
 
     revision: str
     stateless: bool = False
     capabilities: Mapping[str, Json] = field(default_factory=dict)
+    private: bool = False
 
     def status(self, code: int) -> int:
         """The HTTP status of a JSON-RPC error."""
@@ -73,7 +81,9 @@ class Terms:
 
     def result(self, raw: bytes) -> bytes:
         """Result bytes as this revision has them: a stateless one says of each that it is complete."""
-        return with_result_type(raw) if self.stateless else raw
+        if not self.stateless:
+            return raw
+        return with_result_type(made_private(raw) if self.private else raw)
 
     def page(self, raw: bytes) -> bytes:
         """A result that lists what this caller may see."""
@@ -121,7 +131,7 @@ def discovery(instructions: str, version: str) -> dict[str, Json]:
     """The result of ``server/discover``."""
     return {
         "supportedVersions": [*STATELESS, *HANDSHAKE],
-        "capabilities": {"tools": {}},
+        "capabilities": {**CAPABLE, "tools": {"listChanged": True}},
         "instructions": instructions,
         "_meta": {SERVER: {"name": "remit", "version": version}},
     }
@@ -164,6 +174,13 @@ def with_result_type(raw: bytes) -> bytes:
         return raw
     head, _, tail = raw.partition(b"{")
     return head + b"{" + _COMPLETE + (b"," if members else b"") + tail
+
+
+def made_private(raw: bytes) -> bytes:
+    """Result bytes that may be kept by nobody else and for no time. Every other byte of a member stays."""
+    members = _objects.decode(raw)
+    kept = [canonical(name) + b":" + bytes(value) for name, value in members.items() if name not in _CACHED]
+    return b"{" + b",".join([*kept, _PRIVATE[1:]]) + b"}"
 
 
 # Header values
@@ -296,7 +313,7 @@ def enveloped(method: str, params: bytes | None, version: str) -> tuple[bytes, d
     Every other byte stays. Raises what msgspec raises for params that are no object.
     """
     members = _objects.decode(params or b"{}")
-    own: dict[str, Json] = {VERSION: NEWEST, CAPABILITIES: {}, CLIENT: {"name": "remit", "version": version}}
+    own: dict[str, Json] = {VERSION: NEWEST, CLIENT: {"name": "remit", "version": version}}
     parts = [b'"_meta":' + _joined(members.get("_meta"), own)]
     parts += [canonical(name) + b":" + bytes(value) for name, value in members.items() if name != "_meta"]
     headers = {"MCP-Protocol-Version": NEWEST, "Mcp-Method": method}
@@ -307,8 +324,12 @@ def enveloped(method: str, params: bytes | None, version: str) -> tuple[bytes, d
 
 
 def _joined(meta: msgspec.Raw | None, own: Mapping[str, Json]) -> bytes:
-    """``_meta`` with our members; one that is there already under such a name is replaced."""
+    """``_meta`` with our members; one that is there already under such a name is replaced.
+
+    Whoever relays declares the capabilities (``relay.py``); no others are declared.
+    """
     members = _objects.decode(meta) if meta is not None else {}
+    members.setdefault(CAPABILITIES, msgspec.Raw(b"{}"))
     parts = [canonical(name) + b":" + canonical(value) for name, value in own.items()]
     parts += [canonical(name) + b":" + bytes(value) for name, value in members.items() if name not in own]
     return b"{" + b",".join(parts) + b"}"

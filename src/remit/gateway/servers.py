@@ -1,6 +1,6 @@
 """From a server record to a connection that is safe to forward to.
 
-A connection is used only after its own tool list and identity were compared with the pins: when it is opened, when the
+A connection is used only after what it lists and its identity were compared with the pins: when it is opened, when the
 server says that its list changed, and at least every ``resync`` seconds. What differs goes into quarantine before the
 next decision; a comparison never approves anything. Credentials are opened here, injected into the target, and known
 to the close of a call so that they can be taken out of results.
@@ -19,24 +19,35 @@ from typing import Final
 from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
 from remit.core.errors import BadInput, InvalidDocument, NotFound, RemitError, UpstreamUnavailable
-from remit.core.servers import CallerTransport, HttpTransport, Server, StdioTransport
+from remit.core.servers import CallerTransport, HttpTransport, Server, StdioTransport, Tls
+from remit.core.times import SECOND
 from remit.gateway import revisions
+from remit.gateway.lanes import CONCURRENCY, Lane, Sources
 from remit.gateway.upstream import (
     Connection,
     HttpTarget,
     NotSent,
+    OutcomeUnknown,
     StdioTarget,
     Target,
+    Unreached,
     UpstreamKey,
     Upstreams,
+    list_surfaces,
     list_tools,
 )
+from remit.gateway.upstream_advice import advice
+from remit.gateway.upstream_wire import TlsTarget
 from remit.guards.json_in import JsonLimits, parse
 from remit.guards.secrets import SHORTEST, KnownSecrets
 from remit.services import servers, sync
 from remit.services.deps import Deps, require
+from remit.services.documents import readable_on_the_way
 from remit.services.registry import find
 
+CALL_TIMEOUT: Final = 60.0
+LIST_TIMEOUT: Final = 60.0
+_INSECURE: Final = "its URL is plain http to another machine, where everyone on the way can read and change every call"
 _LIST_LIMITS: Final = JsonLimits(max_bytes=4_194_304, max_depth=64)
 _LONG_WORD: Final = 16
 _INTERPRETER: Final = re.compile(r"(python|pypy)[0-9.]*|node|deno|bun|ruby|perl|php|(ba|da|z)?sh")
@@ -53,43 +64,130 @@ class Ready:
     connection: Connection
     secrets: KnownSecrets | None
     listed: Mapping[str, str]
+    lane: Lane
+    timeout: float
 
 
 class Servers:
     """The upstreams of one process, by server record."""
 
-    def __init__(self, deps: Deps, now: Callable[[], float], resync: float) -> None:
-        """``now`` is a monotonic clock in seconds; ``resync`` is in the same unit."""
+    def __init__(self, deps: Deps, now: Callable[[], float], resync: float, timeout: float = CALL_TIMEOUT) -> None:
+        """``now`` is a monotonic clock in seconds; ``resync`` and ``timeout``, of one call, are in the same unit."""
         self._deps = deps
         self._now = now
         self._resync = resync
+        self._timeout = timeout
         self._pool = Upstreams(now, on_list_changed=self._changed)
         self._compared: dict[UpstreamKey, tuple[Connection, float, Mapping[str, str]]] = {}
         self._hints: dict[UpstreamKey, int] = {}
-        self._turns: dict[UpstreamKey, asyncio.Lock] = {}
+        self._readying: dict[UpstreamKey, tuple[Target, asyncio.Task[Ready | RemitError]]] = {}
         self._targets: dict[str, tuple[Server, Target, KnownSecrets | None]] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._sources = Sources(now, deps.clock.now, lambda: deps.entropy.bytes(1)[0] / 255)
 
     async def ready(self, server: Server, session: str) -> Ready:
         """The connection for this agent session. Raises ``UpstreamUnavailable``, of which ``NotSent`` is one."""
         key = UpstreamKey(self._deps.org, server.id, server.id, None if server.shared else session)
         target, secrets = await self._target(server)
-        async with self._turns.setdefault(key, asyncio.Lock()):
+        connection, lane, timeout = self._pool.live(key, target), self._lane(server), self.timeout(server)
+        if connection is not None and not self._stale(key, connection):
+            lane.admit()
+            return Ready(key, connection, secrets, self._compared[key][2], lane, timeout)
+        return await self._shared(key, server, target, secrets, lane, timeout)
+
+    def timeout(self, server: Server) -> float:
+        """How many seconds a call of this server may take: its record narrows the setting."""
+        return self._timeout if server.timeout is None else min(self._timeout, server.timeout / SECOND)
+
+    async def _shared(
+        self,
+        key: UpstreamKey,
+        server: Server,
+        target: Target,
+        secrets: KnownSecrets | None,
+        lane: Lane,
+        timeout: float,
+    ) -> Ready:
+        """One opening and comparing for all who come meanwhile; each waits for it no longer than a call may take."""
+        under_way = self._readying.get(key)
+        if under_way is None or under_way[0] != target:
+            lane.admit()
+            task = asyncio.get_running_loop().create_task(self._make_ready(key, server, target, secrets, lane, timeout))
+            under_way = self._readying[key] = (target, task)
+            task.add_done_callback(lambda done: self._made(key, done))
+        try:
+            # Shielded: one caller that goes away must not take the connection from the others.
+            async with asyncio.timeout(timeout):
+                outcome = await asyncio.shield(under_way[1])
+        except TimeoutError:
+            raise NotSent("the server was not ready in time", cause="hung") from None
+        if isinstance(outcome, Ready):
+            return outcome
+        raise outcome.again() if isinstance(outcome, NotSent) else type(outcome)(outcome.detail, hint=outcome.hint)
+
+    def _made(self, key: UpstreamKey, task: "asyncio.Task[Ready | RemitError]") -> None:
+        under_way = self._readying.get(key)
+        if under_way is not None and under_way[1] is task:
+            del self._readying[key]
+
+    async def _make_ready(
+        self,
+        key: UpstreamKey,
+        server: Server,
+        target: Target,
+        secrets: KnownSecrets | None,
+        lane: Lane,
+        timeout: float,
+    ) -> Ready | RemitError:
+        """Open and compare. A failure is a value, since all who wait are to be told."""
+        try:
+            listed = await self._opened_and_compared(key, server, target, timeout)
+        except OutcomeUnknown as error:
+            # Of a list that was only to be read: nothing was acted on, and no call can be sent.
+            silent = Unreached(f"its tool list did not come: {error.detail}", cause=error.cause)
+            lane.failed(silent, unreached=True)
+            return silent
+        except NotSent as error:
+            lane.failed(error, unreached=isinstance(error, Unreached))
+            return error
+        except RemitError as error:
+            return error
+        except asyncio.CancelledError:
+            return NotSent("the gateway is shutting down")
+        lane.succeeded()
+        return Ready(key, listed[0], secrets, listed[1], lane, timeout)
+
+    async def _opened_and_compared(
+        self, key: UpstreamKey, server: Server, target: Target, timeout: float
+    ) -> tuple[Connection, Mapping[str, str]]:
+        connection = await self._pool.get(key, target)
+        if not self._stale(key, connection):
+            return connection, self._compared[key][2]
+        hinted = self._hints.get(key, 0)
+        try:
+            listed = await self._compare(None, server, target, connection, timeout)
+        except NotSent:
+            # An old connection that the server has forgotten since; a fresh one was never tried.
+            if connection.alive:
+                raise
             connection = await self._pool.get(key, target)
-            if not self._stale(key, connection):
-                return Ready(key, connection, secrets, self._compared[key][2])
-            hinted = self._hints.get(key, 0)
-            try:
-                listed = await self._compare(None, server, target, connection)
-            except NotSent:
-                # An old connection that the server has forgotten since; a fresh one was never tried.
-                if connection.alive:
-                    raise
-                connection = await self._pool.get(key, target)
-                listed = await self._compare(None, server, target, connection)
-            # A change that was hinted at while the list was being read may be missing from what was read.
-            if self._hints.get(key, 0) == hinted:
-                self._compared[key] = (connection, self._now(), _offered(listed))
-        return Ready(key, connection, secrets, _offered(listed))
+            listed = await self._compare(None, server, target, connection, timeout)
+        # A change that was hinted at while the list was being read may be missing from what was read.
+        if self._hints.get(key, 0) == hinted:
+            self._compared[key] = (connection, self._now(), _offered(listed))
+        return connection, _offered(listed)
+
+    def _lane(self, server: Server) -> Lane:
+        lane = self._lanes.get(server.id)
+        if lane is None:
+            lane = self._lanes[server.id] = Lane(self._sources)
+        lane.concurrency = server.concurrency or CONCURRENCY
+        return lane
+
+    def health(self, server: str) -> Json:
+        """How the server with this id answered this process; None where it was never called."""
+        lane = self._lanes.get(server)
+        return None if lane is None else lane.document(self._pool.open_to(server), self._deps.instance)
 
     def distrust(self, ready: Ready) -> None:
         """Compare this connection again before its next use."""
@@ -109,7 +207,9 @@ class Servers:
         key = UpstreamKey(self._deps.org, server.id, caller.person.id, f"sync-{caller.person.id}")
         try:
             connection = await self._pool.get(key, target)
-            return await self._compare(caller, server, target, connection)
+            found = await self._compare(caller, server, target, connection)
+            self._lane(server).succeeded()
+            return found
         finally:
             await self._pool.close_session(f"sync-{caller.person.id}")
 
@@ -125,14 +225,19 @@ class Servers:
         try:
             target, _ = await self._target(server)
             connection = await self._pool.get(UpstreamKey(self._deps.org, server.id, caller.person.id, session), target)
-            listed = await list_tools(connection)
+            listed = await list_tools(connection, self.timeout(server))
             await _identity(target, connection.server_info)
         except RemitError as error:
-            found: dict[str, Json] = {"ok": False, "why": error.detail, "hint": error.hint}
+            found: dict[str, Json] = {"ok": False, "why": error.detail, "hint": advice(server, error)}
+            if isinstance(error, NotSent) and error.last_words:
+                found["last_words"] = list(error.last_words)
         else:
+            self._lane(server).succeeded()  # a server that rests is called again at once
             found = {"ok": True, "tools": len(listed), "handshake": not connection.stateless}
         finally:
             await self._pool.close_session(session)
+        if isinstance(server.transport, HttpTransport) and server.transport.insecure:
+            found["warning"] = _INSECURE
         return {"server": server.name, **found, "took_ms": round((self._now() - begun) * 1_000)}
 
     async def end_session(self, session: str) -> None:
@@ -141,12 +246,10 @@ class Servers:
         for known in (self._compared, self._hints):
             for key in [key for key in known if key.session == session]:
                 del known[key]
-        for key in [key for key, turn in self._turns.items() if key.session == session and not turn.locked()]:
-            del self._turns[key]
 
     def sessions(self) -> frozenset[str]:
         """The agent sessions for which something is, or was, open here."""
-        return frozenset(key.session for key in (*self._compared, *self._turns) if key.session is not None)
+        return frozenset(key.session for key in (*self._compared, *self._readying) if key.session is not None)
 
     async def close_idle(self) -> None:
         """Close what nobody has used for long."""
@@ -154,7 +257,11 @@ class Servers:
 
     async def aclose(self) -> None:
         """Close every connection."""
+        readying = [task for _, task in self._readying.values()]
+        for task in readying:
+            task.cancel()
         await self._pool.aclose()
+        await asyncio.gather(*readying, return_exceptions=True)
 
     def _changed(self, key: UpstreamKey) -> None:
         """A server hinted that its list changed: compare before the next use."""
@@ -162,11 +269,16 @@ class Servers:
         self._hints[key] = self._hints.get(key, 0) + 1
 
     async def _compare(
-        self, caller: PersonCaller | None, server: Server, target: Target, connection: Connection
+        self,
+        caller: PersonCaller | None,
+        server: Server,
+        target: Target,
+        connection: Connection,
+        timeout: float = LIST_TIMEOUT,
     ) -> Json:
-        definitions = await list_tools(connection)
+        definitions, beside = await list_tools(connection, timeout), await list_surfaces(connection, timeout)
         identity = await _identity(target, connection.server_info)
-        return await sync.sync(self._deps, caller, server.id, identity, definitions)
+        return await sync.sync(self._deps, caller, server.id, identity, definitions, beside)
 
     async def _target(self, server: Server) -> tuple[Target, KnownSecrets | None]:
         """Where a server is reached, and the credentials injected there.
@@ -185,15 +297,30 @@ class Servers:
         plain = {value for _, value in transport.env} if isinstance(transport, StdioTransport) else set()
         values = {value for _, value in (*opened.headers, *opened.env)} - plain
         pieces = {piece.encode() for value in values for piece in (value, *_pieces(value))}
+        pieces |= {line.encode() for line in (opened.key or "").splitlines() if not line.startswith("-----")}
         long = tuple(piece for piece in sorted(pieces) if len(piece) >= SHORTEST)
         secrets = KnownSecrets(long) if long else None
         match transport:
-            case HttpTransport(url):
-                return HttpTarget(url, opened.headers), secrets
+            case HttpTransport(url, tls, insecure):
+                if readable_on_the_way(url) and not insecure:
+                    raise NotSent(_INSECURE, hint="Its record must say https, or insecure: true.", cause="insecure")
+                return HttpTarget(url, opened.headers, _tls(server, tls, opened.key)), secrets
             case StdioTransport(command, args, _):
                 return StdioTarget(command, args, opened.env), secrets
             case CallerTransport():
                 raise NotFound(f"server {server.name} has no upstream: its tools run in the caller's own process")
+
+
+def _tls(server: Server, tls: Tls | None, key: str | None) -> TlsTarget | None:
+    if tls is None:
+        return None
+    if tls.cert is not None and key is None:
+        raise NotSent(
+            f"server {server.name} has a client certificate and no stored key for it",
+            hint=f"`remit server secret {server.name} tls:key < KEY.pem`.",
+            cause="tls",
+        )
+    return TlsTarget(tls.ca, tls.cert, key or "")
 
 
 def _offered(answer: Json) -> Mapping[str, str]:

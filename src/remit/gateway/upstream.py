@@ -1,14 +1,17 @@
-"""Come in here for a connection to an MCP server behind us: the pool that opens them, and the walk over a tool list.
+"""Come in here for a connection to an MCP server behind us: the pool that opens them.
 
 Rules
 - A connection is handed out only for the key it was opened for: org, server, credential owner, agent session. Where any
   of them differs there is another TCP connection, another ``Mcp-Session-Id``, another child process.
 - A changed target (another URL, another credential) opens another connection; the old one serves nobody any more.
+- At most so many connections are open, for each server and in all. Whoever needs one more gets the place of the
+  connection that was idle longest, of the same server if that is full; where none is idle, ``NotSent``.
 - A child that died is started again by the next caller, not before its backoff is over: 1 s, 2 s, 4 s … at most 30 s,
   from 1 s again after a minute of health. Whoever asks sooner gets ``NotSent`` at once; nobody is kept waiting.
 - Nothing is retried here. ``NotSent`` tells the caller that a second try is safe; ``OutcomeUnknown`` that it is not.
 
-The two transports are in ``upstream_http.py`` and ``upstream_stdio.py``, their common words in ``upstream_wire.py``.
+The two transports are in ``upstream_http.py`` and ``upstream_stdio.py``, their common words in ``upstream_wire.py``,
+and the walk over what a server lists in ``upstream_lists.py``.
 """
 
 import asyncio
@@ -16,13 +19,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
-
-from remit.core.errors import UpstreamUnavailable
+from remit.gateway.upstream_eras import Eras
 from remit.gateway.upstream_http import HttpConnection, open_http
+from remit.gateway.upstream_lists import list_surfaces, list_tools
 from remit.gateway.upstream_stdio import StdioConnection, open_stdio
 from remit.gateway.upstream_wire import (
-    UNREADABLE,
     Connection,
     Counters,
     ErrorReply,
@@ -37,6 +38,7 @@ from remit.gateway.upstream_wire import (
     Stale,
     StdioTarget,
     Target,
+    Unreached,
     UpstreamKey,
 )
 
@@ -58,8 +60,10 @@ __all__ = [
     "StdioConnection",
     "StdioTarget",
     "Target",
+    "Unreached",
     "UpstreamKey",
     "Upstreams",
+    "list_surfaces",
     "list_tools",
     "open_http",
     "open_stdio",
@@ -67,10 +71,8 @@ __all__ = [
 
 FIRST_BACKOFF: Final = 1.0
 LONGEST_BACKOFF: Final = 30.0
+_LATER: Final = "Nothing was acted on; call again in a moment."
 HEALTHY_SECONDS: Final = 60.0
-MAX_TOOLS: Final = 10_000
-MAX_PAGES: Final = 100
-MAX_LIST_BYTES: Final = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ class Upstreams:
         self._now = now
         self._limits = limits or Limits()
         self._on_list_changed = on_list_changed
+        self._eras = Eras(now)
         self._slots: dict[UpstreamKey, _Slot] = {}
         self._replaced: list[Connection] = []
         self._closing: set[asyncio.Task[object]] = set()
@@ -142,8 +145,20 @@ class Upstreams:
                 raise NotSent("the connection was closed before it was opened") from None
             raise
         if isinstance(outcome, NotSent):
-            raise NotSent(outcome.detail, hint=outcome.hint)
+            raise outcome.again()
         return outcome
+
+    def live(self, key: UpstreamKey, target: Target) -> Connection | None:
+        """The open connection of ``key`` for ``target``, if there is one; nothing is opened."""
+        slot = self._slots.get(key)
+        if slot is None or slot.connection is None or not slot.connection.alive or slot.target != target:
+            return None
+        slot.connection.usage.touch()
+        return slot.connection
+
+    def open_to(self, server: str) -> int:
+        """How many connections of a server are open or being opened."""
+        return sum(slot.open for key, slot in self._slots.items() if key.server == server)
 
     async def close_session(self, session: str) -> None:
         """Close all that was opened for one agent session; ``shared`` connections belong to none and stay."""
@@ -185,30 +200,61 @@ class Upstreams:
         wait = slot.backoff.not_before - self._now()
         if wait > 0:
             raise NotSent(f"the server's process failed {slot.backoff.failures} times; next start in {wait:.1f} s")
-        if sum(other.open for other in self._slots.values()) >= self._limits.connections:
-            raise NotSent(f"{self._limits.connections} upstream connections are open, which is the bound")
+        self._make_room(key.server)
         slot.started = self._now()
         slot.opening = asyncio.get_running_loop().create_task(self._open(key, slot))
         return slot.opening
+
+    def _make_room(self, server: str) -> None:
+        """Let one more connection to ``server`` be opened. Raises ``NotSent`` where all that are open are in use."""
+        full = self.open_to(server) >= self._limits.server_connections
+        if not full and sum(slot.open for slot in self._slots.values()) < self._limits.connections:
+            return
+        idle = [
+            (slot.connection.usage.last_used, key)
+            for key, slot in self._slots.items()
+            if slot.connection is not None
+            and slot.connection.usage.in_flight == 0
+            and (key.server == server or not full)
+        ]
+        if not idle:
+            bound = self._limits.server_connections if full else self._limits.connections
+            where = "this server" if full else "all servers"
+            raise NotSent(
+                f"{bound} connections to {where} are open and in use, which is the bound", hint=_LATER, cause="busy"
+            )
+        oldest = self._slots.pop(min(idle, key=lambda one: one[0])[1]).connection
+        if oldest is not None:
+            self._close(oldest)
 
     async def _open(self, key: UpstreamKey, slot: _Slot) -> Connection | NotSent:
         """Open the connection of ``slot``. A failure is a value, since all callers who share it are to be told."""
         hook = self._hook(key)
         try:
             if isinstance(slot.target, StdioTarget):
-                slot.connection = await open_stdio(slot.target, self._limits, self._now, hook)
+                slot.connection = await open_stdio(slot.target, self._limits, self._now, hook, self._eras)
             else:
-                slot.connection = await open_http(slot.target, self._limits, self._now, hook)
+                slot.connection = await open_http(slot.target, self._limits, self._now, hook, self._eras)
         except NotSent as error:
             if isinstance(slot.target, StdioTarget):
                 slot.backoff = slot.backoff.after(slot.started, self._now())
-            return error
+            # Whatever it was that failed: the server can't be spoken to.
+            return Unreached(error.detail, hint=error.hint, cause=error.cause, last_words=error.last_words)
         except asyncio.CancelledError:
             # Only the pool cancels this task (it shields it from callers), and its callers are owed an answer.
             return NotSent("the connection was closed while it was being opened")
         finally:
             slot.opening = None
+        self._drop_of_other_era(slot.target, slot.connection)
         return slot.connection
+
+    def _drop_of_other_era(self, target: Target, newest: Connection) -> None:
+        """What was opened before the server changed its era says what it was, and would be compared for ever."""
+        others = [key for key, slot in self._slots.items() if slot.target == target and slot.connection is not None]
+        for key in others:
+            other = self._slots[key].connection
+            if other is not None and other.stateless is not newest.stateless:
+                self._drop(key)
 
     def _hook(self, key: UpstreamKey) -> ListChanged | None:
         told = self._on_list_changed
@@ -267,46 +313,3 @@ class Upstreams:
 def _being_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-class _ToolPage(msgspec.Struct, frozen=True, rename="camel"):
-    tools: list[msgspec.Raw]
-    next_cursor: str | None = None
-
-
-_pages = msgspec.json.Decoder(_ToolPage)
-
-
-async def list_tools(connection: Connection, timeout: float = 60.0) -> tuple[bytes, ...]:
-    """Every Tool object of the server, byte for byte as received, all pages in order; ``timeout`` is in seconds, total.
-
-    Raises ``UpstreamUnavailable`` if the server refuses, repeats a cursor, or lists more than ``MAX_TOOLS`` tools,
-    ``MAX_PAGES`` pages or ``MAX_LIST_BYTES``: half a list is none, since what is missing would look removed.
-    """
-    tools: list[bytes] = []
-    seen: set[str] = set()
-    params: bytes | None = None
-    loop = asyncio.get_running_loop()
-    deadline, size = loop.time() + timeout, 0
-    for _ in range(MAX_PAGES):
-        page = _page(await connection.call("tools/list", params, max(deadline - loop.time(), 0.001)))
-        tools.extend(bytes(tool) for tool in page.tools)
-        size += sum(map(len, page.tools))
-        if len(tools) > MAX_TOOLS or size > MAX_LIST_BYTES:
-            raise UpstreamUnavailable(f"the server lists more than {MAX_TOOLS} tools or {MAX_LIST_BYTES} bytes")
-        if page.next_cursor is None:
-            return tuple(tools)
-        if page.next_cursor in seen:
-            raise UpstreamUnavailable("the server's tool list comes back to a page that was read before")
-        seen.add(page.next_cursor)
-        params = msgspec.json.encode({"cursor": page.next_cursor})
-    raise UpstreamUnavailable(f"the server's tool list has more than {MAX_PAGES} pages")
-
-
-def _page(reply: Reply) -> _ToolPage:
-    if isinstance(reply, ErrorReply):
-        raise UpstreamUnavailable("the server refused to list its tools")
-    try:
-        return _pages.decode(reply.raw)
-    except UNREADABLE:
-        raise UpstreamUnavailable("the server's tool list is not readable") from None

@@ -16,6 +16,7 @@ server.
 
 import asyncio
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final
@@ -23,9 +24,15 @@ from typing import Final
 import aiohttp
 from multidict import CIMultiDict
 
+from remit.gateway.upstream_eras import Eras
+from remit.gateway.upstream_reach import context, refused_certificate, unreached
 from remit.gateway.upstream_wire import (
+    HEARD,
+    LIST_CHANGED,
+    Cause,
     Counters,
     ErrorReply,
+    Hearer,
     HttpTarget,
     Limits,
     ListChanged,
@@ -35,6 +42,7 @@ from remit.gateway.upstream_wire import (
     OutcomeUnknown,
     Reply,
     Stale,
+    TurnedAway,
     Usage,
     answer,
     cancelled,
@@ -45,6 +53,7 @@ from remit.gateway.upstream_wire import (
     notification,
     read_message,
     request,
+    stateless_info,
 )
 
 JSON: Final = "application/json"
@@ -52,7 +61,6 @@ EVENTS: Final = "text/event-stream"
 SESSION_ID: Final = "Mcp-Session-Id"
 KEEP_ALIVE_SECONDS: Final = 4.0
 """Under the 5 s of uvicorn and Node."""
-LIST_CHANGED: Final = "notifications/tools/list_changed"
 SIDE_SECONDS: Final = 5.0
 """For what nobody waits for: answers to the server's own requests, cancellations, the closing DELETE."""
 TAIL_SECONDS: Final = 0.05
@@ -60,6 +68,8 @@ TAIL_SECONDS: Final = 0.05
 
 _SESSION_ID = re.compile(r"[\x21-\x7e]{1,1024}")
 _NOTHING: Final[Mapping[str, str]] = {}
+_BROKE: Final = "the connection broke before the answer came"
+_CAUSES: Final[Mapping[int, Cause]] = {401: "credential", 403: "credential", 404: "path", 405: "not_mcp"}
 _OK: Final = 200
 _BAD_REQUEST: Final = 400
 _NOT_FOUND: Final = 404
@@ -110,7 +120,14 @@ class EventStream:
 class HttpConnection:
     """One initialized session with one server: its own TCP connections, its own ``Mcp-Session-Id``."""
 
-    def __init__(self, target: HttpTarget, limits: Limits, now: Now, on_list_changed: ListChanged | None) -> None:
+    def __init__(
+        self,
+        target: HttpTarget,
+        limits: Limits,
+        now: Now,
+        on_list_changed: ListChanged | None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         """Not initialized yet: ``open_http`` does that. Call it with an event loop running."""
         self.on_list_changed = on_list_changed
         self._target = target
@@ -123,7 +140,7 @@ class HttpConnection:
         self._headers.extend(own)
         self._headers.setdefault("User-Agent", "remit")
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_SECONDS),
+            connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=tls or True),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
@@ -169,11 +186,33 @@ class HttpConnection:
         return self._stateless
 
     async def call(
-        self, method: str, params: bytes | None, timeout: float, repeated: Mapping[str, str] | None = None
+        self,
+        method: str,
+        params: bytes | None,
+        timeout: float,
+        repeated: Mapping[str, str] | None = None,
+        hearer: Hearer | None = None,
     ) -> Reply:
         """See ``Connection``. After a 404 to our session this connection is dead, and the call was ``NotSent``."""
         with self._usage.call():
-            return await self._ask(method, params, timeout, repeated or {})
+            return await self._ask(method, params, timeout, repeated or {}, hearer)
+
+    async def discover(self, *, known: bool) -> bool:
+        """Whether the server says that it speaks our stateless revision; the connection is one of that then.
+
+        ``known`` is whether it was met so before: then its silence is no sign of an older server, and ``NotSent``.
+        """
+        self._stateless = True
+        try:
+            found = stateless_info(await self._ask("server/discover", None, self._limits.discover_seconds))
+        except TurnedAway:
+            found = None
+        except OutcomeUnknown as error:
+            if known:
+                raise NotSent(f"the server did not say what it is: {error.detail}") from None
+            found = None
+        self._stateless, self._server_info = found is not None, found or b""
+        return self._stateless
 
     async def handshake(self) -> None:
         """Agree on a revision, with a handshake or without; ``NotSent`` if the server doesn't answer as it should."""
@@ -186,13 +225,20 @@ class HttpConnection:
                 )
                 return
         except OutcomeUnknown as error:
-            raise NotSent(f"the server was not initialized: {error.detail}") from None
+            raise NotSent(
+                f"the server was not initialized: {error.detail}", hint=self._broke(error), cause=error.cause
+            ) from None
         self._server_info, self._headers["MCP-Protocol-Version"] = check_initialized(reply)
         # Awaited: a server may refuse calls that overtake it.
         await self._post_aside(notification("notifications/initialized"))
 
     async def _ask(
-        self, method: str, params: bytes | None, timeout: float, repeated: Mapping[str, str] = _NOTHING
+        self,
+        method: str,
+        params: bytes | None,
+        timeout: float,
+        repeated: Mapping[str, str] = _NOTHING,
+        hearer: Hearer | None = None,
     ) -> Reply:
         number = self._last_id = self._last_id + 1
         headers = self._headers
@@ -217,24 +263,36 @@ class HttpConnection:
                     timeout=self._patience(timeout),
                 ) as response,
             ):
-                return await self._read(response, number)
-        except aiohttp.ClientSSLError:
-            failure = NotSent("the server's TLS certificate or handshake was refused")
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL):
-            failure = NotSent("no connection to the server")
+                return await self._read(response, number, hearer)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            failure = unreached(error)
         except TimeoutError:
             if method != "initialize" and not self._stateless:  # to a stateless server, going away says it
                 self._aside(cancelled(number))
-            failure = OutcomeUnknown(f"the server did not answer within {timeout:g} s")
-        except (aiohttp.ClientError, OSError):
-            failure = OutcomeUnknown("the connection broke before the answer came")
+            failure = OutcomeUnknown(f"the server did not answer within {timeout:g} s", cause="hung")
+        except asyncio.CancelledError:
+            if method != "initialize" and not self._stateless and self._alive:
+                self._aside(cancelled(number, b"no longer wanted"))
+            raise
+        except (aiohttp.ClientError, OSError) as error:
+            failure = refused_certificate(error) or OutcomeUnknown(_BROKE, cause="not_mcp")
+        if failure.cause == "tls":
+            self._die()  # the next connection reads the record's files anew
         raise failure
+
+    def _broke(self, error: OutcomeUnknown) -> str | None:
+        """What to try where a TLS connection broke at its first request: some servers refuse a certificate so."""
+        if error.detail != _BROKE or not self._target.url.startswith("https:"):
+            return None
+        return (
+            "If the server wants a client certificate, name another or a first one in its record (tls: {cert: PATH})."
+        )
 
     def _patience(self, timeout: float) -> aiohttp.ClientTimeout:
         """Connecting gives up first, because only then can we say that nothing was sent."""
         return aiohttp.ClientTimeout(total=None, connect=min(timeout / 2, self._limits.connect_seconds))
 
-    async def _read(self, response: aiohttp.ClientResponse, number: int) -> Reply:
+    async def _read(self, response: aiohttp.ClientResponse, number: int, hearer: Hearer | None) -> Reply:
         if response.status != _OK:
             return await self._refused(response, number)
         if not self._server_info and not self._stateless:
@@ -245,11 +303,11 @@ class HttpConnection:
             message = read_message(await self._body(response))
             reply = None if message is None or message.raw_id() != b"%d" % number else message.reply()
             if reply is None or (message is not None and message.method):
-                raise OutcomeUnknown("the server's answer is not a JSON-RPC response to this call")
+                raise OutcomeUnknown("the server's answer is not a JSON-RPC response to this call", cause="not_mcp")
             return reply
         if response.content_type == EVENTS:
-            return await self._from_events(response, number)
-        raise OutcomeUnknown("the server's answer is neither JSON nor an event stream")
+            return await self._from_events(response, number, hearer)
+        raise OutcomeUnknown("the server's answer is neither JSON nor an event stream", cause="not_mcp")
 
     async def _refused(self, response: aiohttp.ClientResponse, number: int) -> Reply:
         """What another status than 200 says of the call: see the rules above."""
@@ -268,8 +326,9 @@ class HttpConnection:
             if message is not None and message.raw_id() in ids and isinstance(reply := message.reply(), ErrorReply):
                 return reply
         if status in _NOT_ACTED_ON:
-            raise NotSent(f"the server refused the request with HTTP status {status}")
-        raise OutcomeUnknown(f"the server answered with HTTP status {status}")
+            cause = _CAUSES.get(status, "not_mcp")
+            raise TurnedAway(f"the server refused the request with HTTP status {status}", cause=cause)
+        raise OutcomeUnknown(f"the server answered with HTTP status {status}", cause="not_mcp")
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
@@ -293,7 +352,7 @@ class HttpConnection:
 
     # ------------------------------------------------------------ event streams
 
-    async def _from_events(self, response: aiohttp.ClientResponse, number: int) -> Reply:
+    async def _from_events(self, response: aiohttp.ClientResponse, number: int, hearer: Hearer | None) -> Reply:
         events, size, asked = EventStream(), 0, 0
         async for chunk in response.content.iter_any():
             size += len(chunk)
@@ -305,6 +364,8 @@ class HttpConnection:
                     self._counters.garbage += 1
                 elif isinstance(message.method, str):
                     asked += 1
+                    if hearer is not None and message.method in HEARD and message.raw_id() is None:
+                        hearer.hear(data)
                     await self._take_own(message, answered=asked <= self._limits.server_requests)
                 elif message.raw_id() != b"%d" % number:
                     self._counters.unmatched += 1
@@ -320,7 +381,7 @@ class HttpConnection:
         """A request or a notification of the server's own: never forwarded."""
         if message.raw_id() is None:
             self._counters.notifications += 1
-            if message.method == LIST_CHANGED and self.on_list_changed is not None:
+            if message.method in LIST_CHANGED and self.on_list_changed is not None:
                 self.on_list_changed()
             return
         self._counters.server_requests += 1
@@ -337,7 +398,7 @@ class HttpConnection:
 
     def _hear(self, arrived: Iterator[bytes]) -> None:
         for message in filter(None, map(read_message, arrived)):
-            if message.raw_id() is None and message.method == LIST_CHANGED and self.on_list_changed is not None:
+            if message.raw_id() is None and message.method in LIST_CHANGED and self.on_list_changed is not None:
                 self.on_list_changed()
 
     # -------------------------------------------------------- beside the calls
@@ -381,12 +442,17 @@ class HttpConnection:
 
 
 async def open_http(
-    target: HttpTarget, limits: Limits, now: Now, on_list_changed: ListChanged | None = None
+    target: HttpTarget, limits: Limits, now: Now, on_list_changed: ListChanged | None = None, eras: Eras | None = None
 ) -> HttpConnection:
-    """Initialize a session with the server; ``NotSent`` if that fails, and then nothing is left open."""
-    connection = HttpConnection(target, limits, now, on_list_changed)
+    """Come to terms with the server; ``NotSent`` if that fails, and then nothing is left open."""
+    eras = eras or Eras(now)
+    tls = await asyncio.to_thread(context, target.tls) if target.tls is not None else None
+    connection = HttpConnection(target, limits, now, on_list_changed, tls)
     try:
-        await connection.handshake()
+        known = eras.stateless(target)
+        if known is False or not await connection.discover(known=known is True):
+            await connection.handshake()
+        eras.learn(target, stateless=connection.stateless)
     except BaseException:
         # Also on cancellation: sockets that nobody holds must not stay. A task of its own, because a cancelled scope
         # of anyio cancels every further await in this one.

@@ -15,14 +15,17 @@ import asyncio
 import os
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from signal import SIGKILL
 from typing import Final, cast
 
+from remit.gateway.upstream_eras import Eras
 from remit.gateway.upstream_wire import (
+    LIST_CHANGED,
     Counters,
     ErrorReply,
+    Hearer,
     Limits,
     ListChanged,
     Message,
@@ -40,14 +43,18 @@ from remit.gateway.upstream_wire import (
     in_envelope,
     initialize_params,
     notification,
+    progress_token,
     read_message,
     request,
+    stateless_info,
 )
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 STDERR_LINES: Final = 200
 STDERR_LINE_CHARS: Final = 500
 STDERR_RAW_BYTES: Final = 8 * 1024
+LAST_LINES: Final = 5
+"""How many of them go with the news that a child did not start well."""
 UNREAD_ANSWERS: Final = 1024 * 1024
 """Bytes waiting in the child's input beyond which its own requests go unanswered."""
 LAST_WORDS_SECONDS: Final = 0.5
@@ -105,6 +112,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
         self._stderr = StderrRing(target.env)
         self._transport: asyncio.SubprocessTransport | None = None
         self._pending: dict[bytes, asyncio.Future[Reply]] = {}
+        self._hearers: dict[int, Hearer] = {}
         self._last_id = 0
         self._line = bytearray()
         self._answered = 0
@@ -116,6 +124,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
         self._exited = asyncio.Event()
         self._stopping: asyncio.Task[None] | None = None
         self._probing: asyncio.Task[None] | None = None
+        self._discovering: asyncio.Task[Reply] | None = None
 
     @property
     def server_info(self) -> bytes:
@@ -159,24 +168,65 @@ class StdioConnection(asyncio.SubprocessProtocol):
         return self._stateless
 
     async def call(
-        self, method: str, params: bytes | None, timeout: float, repeated: Mapping[str, str] | None = None
+        self,
+        method: str,
+        params: bytes | None,
+        timeout: float,
+        repeated: Mapping[str, str] | None = None,
+        hearer: Hearer | None = None,
     ) -> Reply:
-        """See ``Connection``."""
+        """See ``Connection``. A log message on a pipe belongs to no request, so nobody hears it."""
         del repeated
-        with self._usage.call():
-            return await self._ask(method, params, timeout)
+        token = hearer.token if hearer is not None else None
+        if hearer is not None and token is not None:
+            self._hearers[token] = hearer
+        try:
+            with self._usage.call():
+                return await self._ask(method, params, timeout)
+        finally:
+            if token is not None:
+                self._hearers.pop(token, None)
+
+    async def discover(self) -> bool:
+        """Whether the child says that it speaks our stateless revision; the connection is one of that then.
+
+        A child that is silent may only be slow to start: its answer is heard while it is asked for a handshake, too.
+        ``Stale`` if the child ended of the question.
+        """
+        envelope, _ = in_envelope("server/discover", None)
+        asked = self._ask("server/discover", envelope, self._limits.open_seconds, probe=False)
+        self._discovering = asyncio.get_running_loop().create_task(asked)
+        await asyncio.wait({self._discovering}, timeout=self._limits.discover_seconds)
+        if not self._is_stateless() and self._dead is not None:
+            raise Stale(self._dead)
+        return self._stateless
+
+    @property
+    def discovered(self) -> Reply | None:
+        """What the child answered when it was asked what it is; None while, or if, it did not."""
+        asked = self._discovering
+        answered = asked is not None and asked.done() and not asked.cancelled() and asked.exception() is None
+        return asked.result() if asked is not None and answered else None
+
+    def _is_stateless(self) -> bool:
+        """Whether the child has said by now that it is of the stateless revision."""
+        found = stateless_info(self.discovered) if self.discovered is not None else None
+        self._stateless, self._server_info = found is not None, found or b""
+        return self._stateless
 
     async def handshake(self) -> None:
         """Agree on a revision, with a handshake or without; ``NotSent`` if the child doesn't answer as it should."""
         patience = self._limits.open_seconds
         try:
             reply = await self._ask("initialize", initialize_params(), patience, probe=False)
+            if self._is_stateless():
+                return
             if isinstance(reply, ErrorReply):
                 self._stateless = True
                 self._server_info = check_discovered(await self._ask("server/discover", None, patience, probe=False))
                 return
         except OutcomeUnknown as error:
-            raise NotSent(f"the server was not initialized: {error.detail}") from None
+            raise NotSent(f"the server was not initialized: {error.detail}", cause=error.cause) from None
         self._server_info, _ = check_initialized(reply)
         self._write(notification("notifications/initialized"))
 
@@ -197,23 +247,23 @@ class StdioConnection(asyncio.SubprocessProtocol):
             if probe:
                 self._say_cancelled(number)
                 self._start_probe()
-            raise OutcomeUnknown(f"the server did not answer within {timeout:g} s") from None
+            raise OutcomeUnknown(f"the server did not answer within {timeout:g} s", cause="hung") from None
         except asyncio.CancelledError:
             if probe:
-                self._say_cancelled(number)
+                self._say_cancelled(number, b"no longer wanted")
             raise
         finally:
             self._pending.pop(b"%d" % number, None)
 
     def _check_writable(self) -> None:
         if not self.alive:
-            raise Stale("the server's process has ended")
+            raise Stale("the server's process has ended", cause="ended")
         if self._unread() > self._limits.reply_bytes:
             raise NotSent("the server's process does not read its input")
 
-    def _say_cancelled(self, number: int) -> None:
+    def _say_cancelled(self, number: int, reason: bytes = b"timed out") -> None:
         if self.alive:
-            self._write_aside(cancelled(number))
+            self._write_aside(cancelled(number, reason))
 
     def _start_probe(self) -> None:
         """A call timed out: find out whether the child still lives."""
@@ -272,6 +322,10 @@ class StdioConnection(asyncio.SubprocessProtocol):
         if message is None:
             self._counters.garbage += 1
         elif isinstance(message.method, str):
+            if self._hearers and message.method == "notifications/progress" and message.raw_id() is None:
+                hearer = self._hearers.get(progress_token(line) or 0)
+                if hearer is not None:
+                    hearer.hear(line)
             self._take_own(message)
         else:
             self._take_response(message)
@@ -280,7 +334,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
         """A request or a notification of the server's own: never forwarded."""
         if message.raw_id() is None:
             self._counters.notifications += 1
-            if message.method == "notifications/tools/list_changed" and self.on_list_changed is not None:
+            if message.method in LIST_CHANGED and self.on_list_changed is not None:
                 self.on_list_changed()
             return
         self._counters.server_requests += 1
@@ -322,7 +376,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
         try:
             self._stdin().write(message.translate(_NEWLINES) + b"\n")
         except (RuntimeError, AttributeError):  # what uvloop makes of a pipe that is closed, and of one that is gone
-            raise Stale("the server's process has ended") from None
+            raise Stale("the server's process has ended", cause="ended") from None
 
     def _write_aside(self, message: bytes) -> None:
         """The same for what nobody waits for: that the pipe is closed is met by the next call."""
@@ -338,7 +392,7 @@ class StdioConnection(asyncio.SubprocessProtocol):
         self._died_at = None if by_us else self._now()
         for waiting in self._pending.values():
             if not waiting.done():
-                waiting.set_exception(OutcomeUnknown(why))
+                waiting.set_exception(OutcomeUnknown(why, cause="ended"))
         self._pending.clear()
         self._line.clear()
         self._stopping = asyncio.get_running_loop().create_task(self._stop())
@@ -346,10 +400,11 @@ class StdioConnection(asyncio.SubprocessProtocol):
     async def aclose(self) -> None:
         """See ``Connection``: end of input, then SIGTERM, then SIGKILL, each with time to obey."""
         self._die("the connection was closed", by_us=True)
-        if self._probing is not None:
-            self._probing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._probing
+        for task in (self._probing, self._discovering):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError, NotSent, OutcomeUnknown):
+                    await task
         if self._stopping is not None:
             await asyncio.shield(self._stopping)
 
@@ -375,10 +430,40 @@ class StdioConnection(asyncio.SubprocessProtocol):
 
 
 async def open_stdio(
-    target: StdioTarget, limits: Limits, now: Now, on_list_changed: ListChanged | None = None
+    target: StdioTarget, limits: Limits, now: Now, on_list_changed: ListChanged | None = None, eras: Eras | None = None
 ) -> StdioConnection:
-    """Start the child and initialize it; ``NotSent`` if either fails, and then no child is left behind."""
-    connection = StdioConnection(target, limits, now, on_list_changed)
+    """Start the child and come to terms with it; ``NotSent`` if either fails, and then no child is left behind.
+
+    A child that can't bear to be asked what it is, is started once more and only asked for a handshake.
+    """
+    eras = eras or Eras(now)
+    connection: StdioConnection | None = None
+    if eras.stateless(target) is not False:
+        with suppress(Stale):
+            connection = await _started(StdioConnection(target, limits, now, on_list_changed), target, _ask_first)
+    if connection is None:
+        again = StdioConnection(target, limits, now, on_list_changed)
+        connection = await _started(again, target, StdioConnection.handshake)
+    eras.learn(target, stateless=connection.stateless)
+    return connection
+
+
+async def _ask_first(connection: StdioConnection) -> None:
+    """Ask the child what it is, and for a handshake if it is no stateless one; ``Stale`` if it answers neither."""
+    if await connection.discover():
+        return
+    try:
+        await connection.handshake()
+    except NotSent as error:
+        if connection.discovered is None:
+            raise Stale(error.detail) from None
+        raise
+
+
+async def _started(
+    connection: StdioConnection, target: StdioTarget, agree: Callable[[StdioConnection], Awaitable[None]]
+) -> StdioConnection:
+    """The connection with its child started and agreed with."""
     loop = asyncio.get_running_loop()
     try:
         await loop.subprocess_exec(
@@ -391,12 +476,14 @@ async def open_stdio(
         )
     except (OSError, ValueError) as error:
         # Only the kind of failure: its text may hold a path or an argument that is somebody's secret.
-        raise NotSent(f"the server's process did not start ({type(error).__name__})") from None
+        raise NotSent(f"the server's process did not start ({type(error).__name__})", cause="program") from None
     try:
-        await connection.handshake()
-    except BaseException:
+        await agree(connection)
+    except BaseException as error:
         # Also on cancellation: a child that nobody holds must not stay. A task of its own, because a cancelled scope
         # of anyio cancels every further await in this one.
         await asyncio.shield(asyncio.ensure_future(connection.aclose()))
+        if isinstance(error, NotSent):
+            error.last_words = connection.stderr_lines()[-LAST_LINES:]
         raise
     return connection

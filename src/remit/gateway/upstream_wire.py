@@ -8,8 +8,9 @@ Rules
   Budgets are released by the first and never by the second, so whoever is in doubt raises the second.
 - A failure names no header, no environment value and no text of the server: both end up in front of an agent.
 
-- A server is asked for a handshake first. One that refuses is asked what it is: a server of the stateless revisions has
-  no handshake, gets the envelope with each request, and is remembered as such in what is pinned of it.
+- A server is asked first what it is: one that answers as a server of the stateless revisions gets the envelope with
+  each request, and is remembered as such in what is pinned of it. Any other is asked for a handshake
+  (``upstream_eras.py``).
 
 Refused here: the strict, duplicate-refusing parse of a result (the caller's, who also decides what it means); which
 tool may be called; any protocol revision that ``revisions.py`` does not name.
@@ -30,11 +31,19 @@ from remit.gateway.revisions import HANDSHAKE, NEWEST, NEWEST_HANDSHAKE, envelop
 
 METHOD_NOT_FOUND: Final = -32601
 VERSION: Final = importlib.metadata.version("remit")
+LIST_CHANGED: Final = frozenset(f"notifications/{what}/list_changed" for what in ("tools", "prompts", "resources"))
+"""What a server says when something that is pinned may have changed."""
 MAX_ID_BYTES: Final = 256
 """The longest id of a server's own request that we echo."""
 
 Now: TypeAlias = Callable[[], float]
 """A monotonic clock in seconds."""
+
+_CLIENTS_METHODS: Final = frozenset({"elicitation/create", "sampling/createMessage", "roots/list"})
+_ASKS_A_CLIENT: Final = (
+    b"Remit passes on no question to the client over a handshake connection; "
+    b"answer input_required under protocol revision %s instead" % NEWEST.encode()
+)
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -48,11 +57,46 @@ _OUR_HEADERS: Final = frozenset(
 _ENV_NAME = re.compile(r"[^=\x00]+")
 
 
+Cause: TypeAlias = Literal[
+    "",
+    "name",
+    "refused",
+    "unreachable",
+    "tls",
+    "insecure",
+    "credential",
+    "path",
+    "not_mcp",
+    "hung",
+    "program",
+    "ended",
+    "busy",
+    "resting",
+]
+"""Why a server was not reached or did not answer, for whoever looks after it (``upstream_advice.py``)."""
+
+
 class NotSent(UpstreamUnavailable):
     """The upstream server was not reached, so nothing was done."""
 
     code = "upstream_not_sent"
     default_hint = "Nothing was acted on; the call may be made again once the server answers."
+
+    def __init__(
+        self, detail: str = "", *, hint: str | None = None, cause: Cause = "", last_words: tuple[str, ...] = ()
+    ) -> None:
+        """``last_words`` are a child's, made harmless, for the operator alone."""
+        super().__init__(detail, hint=hint)
+        self.cause: Cause = cause
+        self.last_words = last_words
+
+    def again(self) -> "NotSent":
+        """The same for another caller: one exception raised twice would gather the traces of both."""
+        return type(self)(self.detail, hint=self.hint, cause=self.cause, last_words=self.last_words)
+
+
+class Unreached(NotSent):
+    """No connection to the server came about: what counts towards leaving it alone for a while."""
 
 
 class Stale(NotSent):
@@ -61,11 +105,29 @@ class Stale(NotSent):
     code = "upstream_stale"
 
 
+class TurnedAway(NotSent):
+    """The upstream server answered with an HTTP status that says that it did not take the request up."""
+
+
 class OutcomeUnknown(UpstreamUnavailable):
     """The call was sent, and whether it was done is not known."""
 
     code = "upstream_outcome_unknown"
     default_hint = "Don't repeat it blindly: look at the server's own records, then settle it (`remit audit unknown`)."
+
+    def __init__(self, detail: str = "", *, hint: str | None = None, cause: Cause = "") -> None:
+        """``cause`` is what an operator is told of it."""
+        super().__init__(detail, hint=hint)
+        self.cause: Cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class TlsTarget:
+    """Whom we believe and who we are: paths of PEM files, and the key of ``cert``, which is shown nowhere."""
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +136,7 @@ class HttpTarget:
 
     url: str
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    tls: TlsTarget | None = None
 
     def __post_init__(self) -> None:
         """Raise ``InvalidDocument`` for a URL or a header that we will not send."""
@@ -139,6 +202,8 @@ class Limits:
     """The longest line (stdio) or response body (HTTP)."""
     open_seconds: float = 30.0
     """From nothing to initialized."""
+    discover_seconds: float = 5.0
+    """How long a server that may be of an older era has to say what it is."""
     connect_seconds: float = 10.0
     """TCP and TLS."""
     ping_seconds: float = 5.0
@@ -149,6 +214,8 @@ class Limits:
     """How long an unused connection is kept."""
     connections: int = 256
     """Open connections in one pool."""
+    server_connections: int = 128
+    """Of these, to one server: its sessions can't take the places of all others."""
     server_requests: int = 32
     """How many requests of the server's own are answered within one call; more are only counted."""
 
@@ -213,6 +280,39 @@ ListChanged: TypeAlias = Callable[[], None]
 """Called when the server says that its tools changed: a hint to sync, never a reason to trust. It must not block."""
 
 
+class Hearer(Protocol):
+    """Who wants to be told what a server says of one call before it answers. It must not block."""
+
+    @property
+    def token(self) -> int | None:
+        """The progress token that the call was sent with."""
+
+    def hear(self, data: bytes) -> None:
+        """One notification of progress or of a log, as it came. Third-party text."""
+
+
+HEARD: Final = frozenset({"notifications/progress", "notifications/message"})
+
+
+class _OfToken(msgspec.Struct, rename={"token": "progressToken"}):
+    token: int
+
+
+class _OfProgress(msgspec.Struct):
+    params: _OfToken
+
+
+_progress = msgspec.json.Decoder(_OfProgress)
+
+
+def progress_token(data: bytes) -> int | None:
+    """Which call a progress notification on a pipe speaks of, if it carries a token such as ours."""
+    try:
+        return _progress.decode(data).params.token
+    except UNREADABLE:
+        return None
+
+
 class Connection(Protocol):
     """One initialized conversation with one server. Once it is not ``alive`` it stays so; ask the pool for another."""
 
@@ -243,13 +343,20 @@ class Connection(Protocol):
         """Whether the server is of a revision without handshake."""
 
     async def call(
-        self, method: str, params: bytes | None, timeout: float, repeated: Mapping[str, str] | None = None
+        self,
+        method: str,
+        params: bytes | None,
+        timeout: float,
+        repeated: Mapping[str, str] | None = None,
+        hearer: Hearer | None = None,
     ) -> Reply:
         """One request; ``params`` is one JSON object, sent byte for byte, ``timeout`` is in seconds and total.
 
-        ``repeated`` are headers that repeat arguments, which only a stateless server over HTTP is sent.
+        ``repeated`` are headers that repeat arguments, which only a stateless server over HTTP is sent. ``hearer`` is
+        told what comes on the request's own stream before the answer; over a pipe, progress under its token.
 
-        Raises ``NotSent`` or ``OutcomeUnknown``. A caller that cancels this must take the outcome as unknown too.
+        Raises ``NotSent`` or ``OutcomeUnknown``. A caller that cancels this must take the outcome as unknown too; the
+        server is told that nobody waits any more.
         """
 
     async def aclose(self) -> None:
@@ -329,19 +436,24 @@ def notification(method: str, params: bytes | None = None) -> bytes:
     return b'{"jsonrpc":"2.0","method":%s' % msgspec.json.encode(method) + tail
 
 
-def cancelled(number: int) -> bytes:
-    """The courtesy that tells a server that nobody waits for request ``number`` any more."""
-    return notification("notifications/cancelled", b'{"requestId":%d,"reason":"timed out"}' % number)
+def cancelled(number: int, reason: bytes = b"timed out") -> bytes:
+    """The courtesy that tells a server that nobody waits for request ``number`` any more; ``reason`` is ours."""
+    return notification("notifications/cancelled", b'{"requestId":%d,"reason":"%b"}' % (number, reason))
 
 
 def answer(message: Message) -> bytes | None:
-    """Our answer to a server's own request: ``ping`` is answered, all else is refused; ``None`` for an odd id."""
+    """Our answer to a server's own request: ``ping`` is answered, all else is refused; ``None`` for an odd id.
+
+    What would ask the client for something is refused with the reason: over a handshake nobody knows for which call it
+    asks, so what the client answered could not be held to that call's session and decided with it.
+    """
     raw = message.raw_id()
     if raw is None or len(raw) > MAX_ID_BYTES or not (raw.startswith(b'"') or raw.lstrip(b"-").isdigit()):
         return None
     if message.method == "ping":
         return b'{"jsonrpc":"2.0","id":' + raw + b',"result":{}}'
-    refusal = b'{"code":%d,"message":"Remit answers no requests of servers"}' % METHOD_NOT_FOUND
+    words = _ASKS_A_CLIENT if message.method in _CLIENTS_METHODS else b"Remit answers no requests of servers"
+    refusal = b'{"code":%d,"message":"%s"}' % (METHOD_NOT_FOUND, words)
     return b'{"jsonrpc":"2.0","id":' + raw + b',"error":' + refusal + b"}"
 
 
@@ -365,20 +477,30 @@ def check_initialized(reply: Result) -> tuple[bytes, str]:
     try:
         hello = _initialized.decode(reply.raw)
     except UNREADABLE:
-        raise NotSent("the server's answer to initialize is not readable") from None
+        raise NotSent("the server's answer to initialize is not readable", cause="not_mcp") from None
     if hello.protocol_version not in HANDSHAKE:
         raise NotSent(f"the server speaks none of the protocol revisions {', '.join(HANDSHAKE)}")
     return reply.raw, hello.protocol_version
 
 
+def stateless_info(reply: Reply) -> bytes | None:
+    """The raw answer to ``server/discover`` of a server that speaks our stateless revision; None from any other."""
+    if isinstance(reply, ErrorReply):
+        return None
+    try:
+        return reply.raw if NEWEST in _discovered.decode(reply.raw).supported_versions else None
+    except UNREADABLE:
+        return None
+
+
 def check_discovered(reply: Reply) -> bytes:
     """The raw answer to ``server/discover``; ``NotSent`` if it refuses, is unreadable or speaks no revision of ours."""
     if isinstance(reply, ErrorReply):
-        raise NotSent("the server refused to be initialized, and to say what it is")
+        raise NotSent("the server refused to be initialized, and to say what it is", cause="not_mcp")
     try:
         found = _discovered.decode(reply.raw)
     except UNREADABLE:
-        raise NotSent("the server's answer to server/discover is not readable") from None
+        raise NotSent("the server's answer to server/discover is not readable", cause="not_mcp") from None
     if NEWEST not in found.supported_versions:
         raise NotSent(f"the server has no handshake and does not speak protocol revision {NEWEST}")
     return reply.raw

@@ -4,14 +4,18 @@ The strict parse (``guards.json_in``) decides what a body means. msgspec then on
 and ``arguments`` stand in the very same body, so that what was decided on is what is forwarded, byte for byte.
 """
 
+import base64
+import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
 import msgspec
 
 from remit.core.canonical import Json
+from remit.core.entitlements import CALL, GET, READ, own_name
+from remit.gateway.exchange import Exchange
 from remit.gateway.revisions import HANDSHAKE_TERMS, NEWEST_HANDSHAKE, Terms
 from remit.guards.json_in import as_json
 
@@ -20,6 +24,10 @@ INVALID_REQUEST: Final = -32600
 METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
+REFUSED: Final = -32010
+"""Of a method that has no result to say no in: Remit refused it, or must ask a person first."""
+NOT_FOUND: Final = -32002
+"""What a server of a handshake revision says of a resource that is not there."""
 # JSON-RPC 2.0 section 5.1: with these a server says that it did not take the request up. INVALID_PARAMS is not among
 # them: the arguments fit the reviewed schema, so it comes from the tool, which may have acted before it said so.
 REFUSED_UNREAD: Final = frozenset({PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND})
@@ -36,23 +44,39 @@ class _RawRequest(msgspec.Struct):
     params: _RawParams | None = None
 
 
+class _RawError(msgspec.Struct):
+    code: int = 0
+
+
 _raw_requests: Final = msgspec.json.Decoder(_RawRequest)
+_raw_errors: Final = msgspec.json.Decoder(_RawError)
 _raw_objects: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One JSON-RPC request. ``raw_id`` and ``raw_arguments`` are the client's own bytes."""
+    """One JSON-RPC request. ``raw_id`` and ``raw_arguments`` are the client's own bytes, ``exchange`` the way back."""
 
     method: str
     params: Mapping[str, Json]
     raw_id: bytes
     raw_arguments: bytes
     terms: Terms = HANDSHAKE_TERMS[NEWEST_HANDSHAKE]
+    exchange: Exchange = field(default_factory=Exchange)
 
-    def answer(self, raw_result: bytes) -> bytes:
-        """The response to this request around result bytes, in the form of its revision."""
-        return result(self.raw_id, self.terms.result(raw_result))
+    def answer(self, what: "bytes | No") -> bytes:
+        """The response to this request around result bytes, or a no, in the form of its revision and method."""
+        if isinstance(what, No):
+            return self._refusal(what)
+        return result(self.raw_id, self.terms.result(what))
+
+    def _refusal(self, no: "No") -> bytes:
+        """A tool's result says no itself; what the other methods answer can't, so theirs is a JSON-RPC error."""
+        if self.method == CALL:
+            return result(self.raw_id, self.terms.result(no.result()))
+        data: dict[str, Json] = {"uri": self.params.get("uri")} if self.method == READ else {}
+        data |= {"remit/decision": no.decision} if no.decision else {}
+        return error(self.raw_id, no.code, no.text, data or None)
 
     @property
     def meta(self) -> Mapping[str, Json]:
@@ -62,10 +86,27 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class No:
+    """A refusal or a failure in words, with the decision if there is one."""
+
+    text: str
+    decision: Mapping[str, Json] | None = None
+    code: int = REFUSED
+
+    def result(self) -> bytes:
+        """A CallToolResult that says no, in the form of INTERFACES section 5."""
+        body: dict[str, Json] = {"isError": True, "content": [{"type": "text", "text": self.text}]}
+        if self.decision is not None:
+            body["_meta"] = {"remit/decision": self.decision}
+        return as_json(body)
+
+
+@dataclass(frozen=True, slots=True)
 class Notification:
     """A message that wants no answer."""
 
     method: str
+    params: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +120,16 @@ class Invalid:
 class Fault(Exception):
     """A request that is answered with a JSON-RPC error of ours."""
 
-    def __init__(self, code: int, message: str) -> None:
-        """The error's code and words."""
+    def __init__(self, code: int, message: str, data: Json = None) -> None:
+        """The error's code and words, and its ``data`` if there is any."""
         super().__init__(message)
         self.code = code
         self.message = message
+        self.data = data
 
 
-def read(document: Json, body: bytes) -> Request | Notification | Invalid:
-    """What a strictly parsed body is."""
+def read(document: Json, body: bytes, exchange: Exchange | None = None) -> Request | Notification | Invalid:
+    """What a strictly parsed body is; a request is answered by way of ``exchange``."""
     if isinstance(document, list):
         return Invalid("batches are not part of this protocol revision; send one message a request")
     if not isinstance(document, Mapping) or document.get("jsonrpc") != "2.0":
@@ -96,7 +138,7 @@ def read(document: Json, body: bytes) -> Request | Notification | Invalid:
     if not isinstance(method, str):
         return Invalid("this server sends no requests, so it takes no responses")
     if "id" not in document:
-        return Notification(method)
+        return Notification(method, params if isinstance(params, Mapping) else {})
     identifier = document["id"]
     if isinstance(identifier, bool) or not isinstance(identifier, (int, str)):
         return Invalid("id is a string or a whole number")
@@ -106,7 +148,7 @@ def read(document: Json, body: bytes) -> Request | Notification | Invalid:
         return Invalid("params and arguments are objects", as_json(identifier))
     raw = _raw_requests.decode(body)
     arguments = bytes(raw.params.arguments) if raw.params is not None else b"{}"
-    return Request(method, params, bytes(raw.id), arguments)
+    return Request(method, params, bytes(raw.id), arguments, exchange=exchange or Exchange())
 
 
 def result(raw_id: bytes, raw_result: bytes) -> bytes:
@@ -125,18 +167,41 @@ def error_bytes(raw_id: bytes, raw_error: bytes) -> bytes:
     return b'{"jsonrpc":"2.0","id":' + raw_id + b',"error":' + raw_error + b"}"
 
 
-def tool_error(text: str, meta: Mapping[str, Json] | None = None) -> bytes:
-    """A CallToolResult that says no, in the form of INTERFACES section 5."""
-    body: dict[str, Json] = {"isError": True, "content": [{"type": "text", "text": text}]}
-    if meta is not None:
-        body["_meta"] = {"remit/decision": meta}
-    return as_json(body)
+def tool_error(text: str, decision: Mapping[str, Json] | None = None, code: int = REFUSED) -> No:
+    """A no to a call: a tool error, or for a method that has none an error with ``code``."""
+    return No(text, decision, code)
 
 
-def call_params(tool: str, raw_arguments: bytes, meta: Mapping[str, Json]) -> bytes:
-    """The params of an upstream ``tools/call``: the agent's argument bytes, the name spliced in, allowed ``_meta``."""
-    head = b'{"name":' + as_json(tool) + b',"arguments":' + raw_arguments
-    return head + (b',"_meta":' + as_json(dict(meta)) if meta else b"") + b"}"
+def error_code(answer: bytes, raw_id: bytes) -> int:
+    """The code of a response that is a JSON-RPC error; 0 for a result."""
+    head = error_bytes(raw_id, b"")[:-1]
+    return _raw_errors.decode(answer[len(head) : -1]).code if answer.startswith(head) else 0
+
+
+def upstream_params(method: str, tool: str, raw_arguments: bytes, meta: Mapping[str, Json]) -> bytes:
+    """The params of an upstream call: the agent's argument bytes, the name spliced in, allowed ``_meta``.
+
+    ``tool`` is the name that its server knows, with which method first where it is not a tool. What is neither a tool
+    nor a prompt has no name: the arguments are the params.
+    """
+    beside = b',"_meta":' + as_json(dict(meta)) + b"}" if meta else b"}"
+    if method in (CALL, GET):
+        return b'{"name":' + as_json(own_name(tool)) + b',"arguments":' + raw_arguments + beside
+    bare = raw_arguments.rstrip()[:-1]
+    return bare + (beside if bare.strip() != b"{" else beside.removeprefix(b","))
+
+
+def cursor(given: Json) -> str:
+    """The key that a page of what is pinned starts after. Raises ``Fault`` for a cursor that we did not make."""
+    try:
+        return base64.urlsafe_b64decode(str(given).encode()).decode() if given is not None else ""
+    except (binascii.Error, UnicodeDecodeError, UnicodeEncodeError):
+        raise Fault(INVALID_PARAMS, "this cursor is not one of ours") from None
+
+
+def cursor_after(key: str) -> str:
+    """The cursor of the page that starts after this key."""
+    return base64.urlsafe_b64encode(key.encode()).decode()
 
 
 @lru_cache(maxsize=16_384)

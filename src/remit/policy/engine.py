@@ -410,7 +410,9 @@ def _context(context: PolicyContext) -> dict[str, CedarJson]:
     approval: dict[str, CedarJson] = {"present": context.approval_present}
     if context.approval_by is not None:
         approval["by"] = context.approval_by
+    inputs: dict[str, CedarJson] = {} if context.inputs is None else {"inputs": context.inputs}
     return {
+        **inputs,
         "args": context.args.value,
         "provenance": {},
         "session": {

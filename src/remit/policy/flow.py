@@ -4,6 +4,9 @@ This file holds the labels of results: FLOW_RULES H4 and E. A field counts as wr
 review says so *and* it stands in structured content, or in one text block that parses whole as JSON. Everything else
 that an agent is shown is untrusted: other text, pictures, links, an error, a field nobody reviewed, a member that no
 review can speak of. Where the fields can't be told apart, every secret that the review names was shown.
+
+And it holds what is demanded of answers to a server's questions. Nobody reviewed them, so each is a sink, as FLOW_RULES
+E has it. Nothing endorses a value in this version, so in an untrusted session a sink is a person's to judge.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,14 +15,19 @@ from typing import Final
 
 from remit.core.canonical import Json, canonical
 from remit.core.errors import BadInput
+from remit.core.inputs import Inputs
 from remit.core.labels import TRUSTED, Labels
-from remit.core.tools import FieldReview, OutputReview
+from remit.core.tools import Effect, FieldReview, OutputReview
 
 Parse = Callable[[bytes], Json]
 _MAX_FIELDS: Final = 20_000
 _EMPTY: Final[Mapping[str, Json]] = {}
 # What a result may hold beside its content without saying anything to a reader.
 _SILENT: Final[tuple[tuple[str, Json], ...]] = (("isError", False), ("_meta", _EMPTY), ("resultType", "complete"))
+
+
+# Words in the name of a yes or a choice that make it one about how far a call goes (FLOW_RULES E).
+_WIDENING: Final = ("force", "overwrite", "recursive", "permanent", "public", "permission")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ def result_labels(review: OutputReview, result: Json, parse: Parse) -> Labels:
     everything = unseen_labels(review)
     if not isinstance(result, Mapping):
         return everything
-    document = _reviewable(review, result, parse)
+    document = reviewable(review, result, parse)
     if document is None:
         return everything
     label, fields = TRUSTED, _Fields(review.fields)
@@ -49,6 +57,37 @@ def result_labels(review: OutputReview, result: Json, parse: Parse) -> Labels:
 def unseen_labels(review: OutputReview) -> Labels:
     """What a result that can't be told apart, or that Remit never saw, may have shown."""
     return Labels("untrusted", frozenset(label for field in review.fields.values() for label in field.confidentiality))
+
+
+def input_sinks(inputs: Inputs, effect: Effect, labels: Labels) -> tuple[str, ...]:
+    """The pointers of answers that are sinks of a call with this effect in a session with these labels.
+
+    A read demands nothing of its arguments and a fetch something of links alone (FLOW_RULES C); text that the client's
+    model wrote is no better than a text that it was given.
+    """
+    if labels.integrity == "trusted" or effect == "read":
+        return ()
+    found = [f"/inputs/{_escape(name)}" for name, answer in inputs.samples() if effect != "fetch" or _links(answer)]
+    for name, _, content in inputs.forms():
+        filled = leaves(content, _MAX_FIELDS)
+        sinks = (one for one in filled if (_links(one.value) if effect == "fetch" else not _is_free(one)))
+        found += [f"/inputs/{_escape(name)}{one.pointer}" for one in sinks]
+    return tuple(found)
+
+
+def _links(value: Json) -> bool:
+    """Whether an address may stand anywhere in a value."""
+    texts = (str(leaf.value) for leaf in leaves(value, _MAX_FIELDS))
+    return any(mark in text for text in texts for mark in ("://", "www.", "mailto:"))
+
+
+def _is_free(leaf: Leaf) -> bool:
+    """Whether an answer only says yes or no, and not about how far the call goes.
+
+    A choice from a list is not free as it is in a reviewed schema: nobody reviewed this list, and a server may well
+    make it of what strangers wrote.
+    """
+    return isinstance(leaf.value, bool) and not any(word in leaf.pointer.casefold() for word in _WIDENING)
 
 
 def leaves(document: Json, bound: int, *, empties: bool = False) -> Iterator[Leaf]:
@@ -114,7 +153,7 @@ def _inner(leaf: Leaf) -> list[Leaf] | None:
     return None
 
 
-def _reviewable(review: OutputReview, result: Mapping[str, Json], parse: Parse) -> Json:
+def reviewable(review: OutputReview, result: Mapping[str, Json], parse: Parse) -> Json:
     """The one document that the reviewed fields speak of, or None when something else is shown beside it."""
     members = set(result) - {"content", "structuredContent"}
     content = result.get("content", ())

@@ -124,4 +124,5 @@ _ALWAYS: Final[Mapping[str, Json]] = {
     "chain": _STRINGS,
     "approval": {"type": "Approval"},
     "now": {"type": "Extension", "name": "datetime"},
+    "inputs": {"type": "String", "required": False},
 }

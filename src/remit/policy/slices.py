@@ -34,6 +34,7 @@ _SEEN: Final[Mapping[Place, Callable[[PolicyContext], Hashable]]] = {
     ("chain",): lambda context: context.chain,
     ("approval",): lambda context: (context.approval_present, context.approval_by),
     ("provenance",): lambda _: (),
+    ("inputs",): lambda context: context.inputs,
 }
 
 

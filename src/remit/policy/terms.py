@@ -135,6 +135,7 @@ class PolicyContext:
     now_ms: int
     approval_present: bool = False
     approval_by: str | None = None
+    inputs: str | None = None  # canonical text of what the server asked for and was answered; None for a plain call
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,6 +248,10 @@ class RemitClient:
         """List the server's tools now and say what is new, changed or gone."""
         return await self._object("POST", f"/v1/servers/{_part(server)}/sync", {})
 
+    async def import_tools(self, server: str, tools: Sequence[Mapping[str, Json]]) -> Document:
+        """Take in Tool objects before the server is connected; they are quarantined like any new ones."""
+        return await self._object("POST", f"/v1/servers/{_part(server)}/import", {"tools": tools})
+
     async def check_server(self, server: str) -> Document:
         """Whether the server can be reached now, and what to do if not. Nothing is changed."""
         return await self._object("POST", f"/v1/servers/{_part(server)}/check", {})
@@ -256,8 +260,21 @@ class RemitClient:
         """Agree to what the server itself is now, if that is still ``fingerprint``."""
         return await self._object("POST", f"/v1/servers/{_part(server)}/approve", {"fingerprint": fingerprint})
 
+    async def change_server(self, server: str, document: Mapping[str, Json]) -> Document:
+        """Put another file in place of the server's record; pins and stored secrets stay."""
+        return await self._object("POST", f"/v1/servers/{_part(server)}/change", document)
+
+    async def observe_server(self, server: str, lasting: str | None) -> Document:
+        """Observe mode on for a duration such as ``P7D``, or off with None."""
+        mode: dict[str, Json] = {"off": True} if lasting is None else {"for": lasting}
+        return await self._object("POST", f"/v1/servers/{_part(server)}/observe", mode)
+
+    async def observed(self, server: str) -> Document:
+        """What observe mode let through there, by tool, reason, rule and argument."""
+        return await self._object("GET", f"/v1/servers/{_part(server)}/observed")
+
     async def store_secret(self, server: str, place: str, name: str, value: str) -> Document:
-        """Keep a credential, sealed, to be injected at ``place`` (``header`` or ``env``) ``name``."""
+        """Keep a credential, sealed, to be injected at ``place`` (``header``, ``env`` or ``tls``) ``name``."""
         body: dict[str, Json] = {"place": place, "name": name, "value": value}
         return await self._object("POST", f"/v1/servers/{_part(server)}/secrets", body)
 
@@ -282,6 +299,11 @@ class RemitClient:
     async def review_tool(self, ref: str, review: Mapping[str, Json]) -> Document:
         """Sign a review of the quarantined fingerprint. Raises ``StaleFingerprint``."""
         return await self._object("POST", _tool_path(ref, "review"), review)
+
+    async def suggested_review(self, ref: str, results: Sequence[Mapping[str, Json]] = ()) -> Document:
+        """A suggested review of what is offered now, with why; ``results`` are recorded CallToolResults."""
+        body: dict[str, Json] = {"results": results} if results else {}
+        return await self._object("POST", _tool_path(ref, "suggest"), body)
 
     async def approve_tool(self, ref: str, fingerprint: str) -> Document:
         """Carry the last review over to this fingerprint. Raises ``StaleFingerprint``."""

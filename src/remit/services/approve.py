@@ -15,7 +15,8 @@ from typing import Final
 
 from remit.core.agents import Agent
 from remit.core.approvals import Approval, ApprovalState
-from remit.core.canonical import Json, canonical, digest
+from remit.core.calls import parts_of
+from remit.core.canonical import Json, digest
 from remit.core.credentials import PersonCaller
 from remit.core.decisions import Reason
 from remit.core.errors import AlreadyAnswered, Forbidden, InvalidDocument, NotFound, ScopeNotOffered, WrongState
@@ -37,6 +38,9 @@ MAX_WAITING: Final = 20
 EXPIRED_AT_ONCE: Final = 1_000
 # Stands in the row for arguments that the log keeps, and in what is read for arguments that were erased.
 _SEALED: Final = b"null"
+_NONE: Final = b"[]"
+VALUES: Final = "/values"
+"""Where, with the event that asks, the values stand that a question is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +113,8 @@ async def being_written(unit: Unit, wanted: Approval) -> bool:
 
 
 async def put(unit: Unit, approval: Approval) -> None:
-    """Keep a new question; its arguments are in the event that asks it."""
-    await unit.approvals.add(replace(approval, arguments=_SEALED))
+    """Keep a new question; its arguments and values are in the event that asks it."""
+    await unit.approvals.add(replace(approval, arguments=_SEALED, shown_values=_NONE))
 
 
 async def void(unit: Unit, approval: Approval, why: str) -> int:
@@ -168,11 +172,12 @@ async def answer(deps: Deps, caller: PersonCaller, approval_id: str, request: Js
         if wish.scope is not None and wish.scope != ("once" if approval.kind == "call" else "session"):
             raise ScopeNotOffered(f"an approval of a {approval.kind} is not for {wish.scope!r}")
         yes = wish.answer == "approve"
-        shown = await _opened(deps, unit, approval)
-        if yes and shown.arguments == _SEALED:
+        shown = await opened(deps, unit, approval)
+        if yes and (shown.arguments == _SEALED or (approval.kind == "value" and shown.shown_values == _NONE)):
             raise WrongState("what it asks about was erased, so nobody can approve it", hint="It can be denied.")
         new: ApprovalState = "approved" if yes else "denied"
-        answered = replace(approval, state=new, answered_by=caller.person.id, answered_at=now, expires_at=now + LIFE)
+        until = now + LIFE if approval.kind == "call" else await _session_end(unit, approval, now)
+        answered = replace(approval, state=new, answered_by=caller.person.id, answered_at=now, expires_at=until)
         if not await unit.approvals.move(answered, "pending"):
             raise AlreadyAnswered
         kind = Kind.APPROVED if yes else Kind.APPROVAL_DENIED
@@ -180,7 +185,13 @@ async def answer(deps: Deps, caller: PersonCaller, approval_id: str, request: Js
         # A note is the answering person's own words, and goes when they are erased.
         note = replace(draft, subject=caller.person.id, private={"/note": wish.note})
         await unit.log.append(note if wish.note else draft)
-    return replace(answered, arguments=shown.arguments, note=wish.note)
+    return replace(answered, arguments=shown.arguments, shown_values=shown.shown_values, note=wish.note)
+
+
+async def _session_end(unit: Unit, approval: Approval, now: int) -> int:
+    """A yes to a value is for the session, and goes with it."""
+    session = await unit.sessions.get(approval.root)
+    return session.expires if session is not None else now + LIFE
 
 
 async def show(deps: Deps, caller: PersonCaller, approval_id: str) -> Approval:
@@ -189,7 +200,7 @@ async def show(deps: Deps, caller: PersonCaller, approval_id: str) -> Approval:
         approval = await view.approvals.get(approval_id)
         if approval is None or not await _may_see(view, caller, approval):
             raise NotFound(f"there is no approval {approval_id}")
-        return await _opened(deps, view, approval)
+        return await opened(deps, view, approval)
 
 
 async def listing(
@@ -201,24 +212,32 @@ async def listing(
         # What ran out may still be stored as it was before.
         found = await view.approvals.list(None if state == "expired" else state, limit, after)
         wanted = [item for item in found if state is None or item.state_at(now) == state]
-        seen = [await _opened(deps, view, item) for item in wanted if await _may_see(view, caller, item)]
+        seen = [await opened(deps, view, item) for item in wanted if await _may_see(view, caller, item)]
     return tuple(seen), found[-1].id if len(found) == limit else None
 
 
-async def _opened(deps: Deps, view: Unit, approval: Approval) -> Approval:
+async def opened(deps: Deps, view: Unit, approval: Approval) -> Approval:
     """The question with its arguments, as the log keeps them; without them once they are erased.
 
     INVARIANT: what is shown is what was hashed, or nothing is.
     """
+    found, values = approval, approval.shown_values
     for item in await view.log.private(approval.asked_event):
-        opened = deps.sealer.reveal(item, deps.org) if item.pointer == "/arguments" else None
-        if opened is not None and digest(opened[1]) == approval.arguments_hash:
-            return replace(approval, arguments=opened[1])
-    return approval
+        text = deps.sealer.reveal(item, deps.org) if item.pointer in ("/arguments", VALUES) else None
+        if text is not None and item.pointer == VALUES:
+            values = text[1]
+        elif text is not None and digest(text[1]) == approval.arguments_hash:
+            found = replace(found, arguments=text[1])
+    return replace(found, shown_values=values)
 
 
 def document(approval: Approval, now: int) -> dict[str, Json]:
-    """The Approval as people read it: all that is hashed, whole; ``shown`` makes hidden text visible."""
+    """The Approval as people read it: all that is hashed, whole; ``shown`` makes hidden text visible.
+
+    ``values`` are what nothing vouches for, each with where it stood. Where they are all that is asked about, the first
+    stands alone too, as v1 named it.
+    """
+    values = parse(approval.shown_values)
     out: dict[str, Json] = {
         "approval": approval.id,
         "kind": approval.kind,
@@ -228,13 +247,15 @@ def document(approval: Approval, now: int) -> dict[str, Json]:
         "session": approval.session,
         "tool": approval.tool,
         "fingerprint": approval.fingerprint,
-        "arguments": None if approval.arguments == _SEALED else parse(approval.arguments),
+        **({"arguments": None} if approval.arguments == _SEALED else parts_of(parse(approval.arguments))),
         "arguments_hash": approval.arguments_hash,
         "shown": "[erased]" if approval.arguments == _SEALED else reveal(approval.arguments.decode()),
         "authority_version": approval.authority_version,
         "asked_at": to_text(approval.asked_at),
         "expires_at": to_text(approval.expires_at),
     }
+    if isinstance(values, list) and values:
+        out |= {"value": values[0], "values": values} if approval.kind == "value" else {"values": values}
     if approval.answered_by is not None:
         out["answered_by"] = approval.answered_by
     if approval.void_because is not None:
@@ -242,9 +263,9 @@ def document(approval: Approval, now: int) -> dict[str, Json]:
     return out
 
 
-def too_large(arguments: Json) -> Reason | None:
+def too_large(written: bytes) -> Reason | None:
     """A call that can't be shown whole can't be approved."""
-    size = len(canonical(arguments))
+    size = len(written)
     return Reason("approval.too_large", f"{size} bytes of {MAX_SHOWN}") if size > MAX_SHOWN else None
 
 

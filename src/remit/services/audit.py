@@ -17,7 +17,6 @@ from remit.core.errors import BadInput, Forbidden, InvalidDocument, LogUnavailab
 from remit.core.events import EventDraft, Kind
 from remit.core.people import Person
 from remit.core.ports import LogEntry, Private, Unit
-from remit.core.servers import Server
 from remit.core.tools import Tool
 from remit.guards.json_in import JsonLimits, parse
 from remit.services.deps import Deps, require
@@ -135,10 +134,12 @@ async def status(deps: Deps) -> dict[str, Json]:
     """Whether Remit can serve, and how much it holds."""
     async with deps.store.view(deps.org) as view:
         authority = await deps.authority.current(view)
+        now, active = deps.clock.now(), [one for one in authority.servers.values() if one.state == "active"]
         counts: dict[str, Json] = {
             "people": len(await view.nouns.all(Person)),
             "agents": len(authority.agents),
-            "servers": len(await view.nouns.all(Server)),
+            "servers": len(authority.servers),
+            "observing": sum(server.observing(now) for server in active),
             "tools": len(await view.nouns.all(Tool)),
             "quarantined": sum(tool.state == "quarantined" for tool in await view.nouns.all(Tool)),
             "sessions": len(await view.sessions.live(None, None)),

@@ -14,6 +14,7 @@ import structlog
 from remit.core.agents import Agent
 from remit.core.canonical import Json, canonical, digest
 from remit.core.credentials import Key
+from remit.core.entitlements import CALL, GET, Method, input_schema, method_of
 from remit.core.errors import BadInput, InvalidPolicy
 from remit.core.grants import Grant
 from remit.core.people import Person
@@ -34,7 +35,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewedTool:
-    """A tool with its pinned definition, its review, and what was compiled from them."""
+    """A tool, or what else ``method`` says, with its pinned definition, its review, and what was compiled from them."""
 
     tool: Tool
     server: Server
@@ -42,6 +43,7 @@ class ReviewedTool:
     review: ToolReview
     shape: ArgumentShape
     facts: ToolFacts
+    method: Method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,8 @@ class Authority:
     servers: Mapping[str, Server]
     keys: Mapping[str, Key]
     tools: Mapping[str, ReviewedTool]
-    aliases: Mapping[str, str]  # flat MCP name to reference
+    aliases: Mapping[str, str]  # flat MCP name of a tool to reference
+    prompts: Mapping[str, str]  # the same of a prompt
     grants: Mapping[str, tuple[Grant, ...]]
     engine: Engine | None
     fault: str
@@ -110,6 +113,10 @@ class Authority:
             and self.reached(chain, known, now)
         )
 
+    def candidates(self, chain: Sequence[str], tool: Tool, now: int) -> tuple[tuple[Grant, ...], ...]:
+        """Per bounded member of the chain its live grants for the tool, whether their conditions hold or not."""
+        return tuple(self.grants_reaching(member, tool, now) for member in self.bounded(chain))
+
     def version(self, chain: tuple[str, ...]) -> str:
         """``authority_version``: the chain's grants, the reviews and fingerprints they reach, the members' state.
 
@@ -143,7 +150,8 @@ class Authority:
 
 
 def _server_facts(server: Server) -> tuple[Json, ...]:
-    return server.state, server.quarantined, server.pinned
+    facts = (server.state, server.quarantined, server.pinned)
+    return facts if server.observe_until is None else (*facts, server.observe_until)
 
 
 class AuthorityCache:
@@ -186,7 +194,8 @@ async def load(unit: Unit, epoch: int) -> Authority:
         servers=servers,
         keys={key.id: key for key in await unit.nouns.all(Key)},
         tools=tools,
-        aliases={known.tool.alias: ref for ref, known in tools.items()},
+        aliases={known.tool.alias: ref for ref, known in tools.items() if known.method == CALL},
+        prompts={known.tool.alias: ref for ref, known in tools.items() if known.method == GET},
         grants=by_member,
         engine=engine,
         fault=fault,
@@ -224,9 +233,10 @@ async def _reviewed_tools(unit: Unit, servers: Mapping[str, Server]) -> dict[str
 def _reviewed(tool: Tool, server: Server, body: bytes, review: ToolReview) -> ReviewedTool:
     """Compiled. Raises ``BadInput`` for a definition or row that nobody can read."""
     document = parse(body)
-    schema = document.get("inputSchema") if isinstance(document, Mapping) else None
+    schema = input_schema(tool.ref, document)
     shape, facts = ArgumentShape.compile(schema), ToolFacts.of(tool, review, schema)
-    return ReviewedTool(tool=tool, server=server, body=body, review=review, shape=shape, facts=facts)
+    method = method_of(tool.ref)
+    return ReviewedTool(tool=tool, server=server, body=body, review=review, shape=shape, facts=facts, method=method)
 
 
 def _compile(

@@ -6,6 +6,7 @@ calls at once never both take the last of a limit. Amounts are whole ten-thousan
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from remit.core import amounts
@@ -58,6 +59,32 @@ async def room(
     return plan if isinstance(plan, Reason) else (*held, *plan)
 
 
+async def overdrawn(
+    unit: Unit,
+    session: Session,
+    review: ToolReview,
+    arguments: Mapping[str, Json],
+    candidates: Sequence[Sequence[Grant]],
+    now: int,
+) -> tuple[Reservation, ...] | Reason:
+    """What to hold for a call that passes limits of grants and is let through all the same: it is counted in full.
+
+    Each member is debited under the grant that has room, else under the first. A sealed plan, and what can't be
+    counted, still refuses.
+    """
+    taken = amounts_of(review, arguments)
+    if isinstance(taken, Reason):
+        return taken
+    held: list[Reservation] = []
+    for grants in candidates:
+        fitting = await room(unit, replace(session, plan=None), review, taken, [grants], now)
+        if isinstance(fitting, Reason) and fitting.code != "budget.exceeded":
+            return fitting
+        held += _anyway(session, grants[0], taken, now) if isinstance(fitting, Reason) else fitting
+    plan = await _under_plan(unit, session, review, taken)
+    return plan if isinstance(plan, Reason) else (*held, *plan)
+
+
 async def budgets(unit: Unit, session: Session, grants: Iterable[Grant], units: Mapping[str, str], now: int) -> Json:
     """Every limit that counts for a session, with what is spent, reserved and allowed, for people to read."""
     lines: dict[str, Json] = {}
@@ -98,6 +125,18 @@ async def _under_grant(
                 return Reason("budget.exceeded", _words(name, before, amount, limit, limits.per), rule=grant.id)
             if limits.per != "call":
                 held.append(Reservation(grant.id, scope, name, bucket, amount))
+    return held
+
+
+def _anyway(session: Session, grant: Grant, taken: Mapping[str, int], now: int) -> list[Reservation]:
+    """What a grant would hold if it had room."""
+    held: list[Reservation] = []
+    for limits in grant.limits:
+        scope, bucket, _ = _window(session, grant, limits, now)
+        if limits.per != "call":
+            held += [
+                Reservation(grant.id, scope, name, bucket, taken[name]) for name in limits.amounts if name in taken
+            ]
     return held
 
 

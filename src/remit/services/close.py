@@ -1,6 +1,6 @@
 """The life of a tool call, after the effect: ``close_call`` is steps 10 to 12.
 
-(10) The result is checked: it must be a CallToolResult, and credentials that Remit injected are taken out of it.
+(10) The result is checked: it must have the shape of its kind, and credentials that Remit injected are taken out.
 (11) Its labels are joined into the state that the root session shares, in the same unit of work as
 (12) the outcome, which is recorded before the result is returned to anyone.
 
@@ -14,6 +14,7 @@ from typing import Final, assert_never
 from remit.core.calls import Call, CallState, Outcome
 from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller, SessionCaller
+from remit.core.entitlements import Method, method_of
 from remit.core.errors import BadInput, CallClosed, InvalidDocument, NotFound
 from remit.core.events import EventDraft, Kind
 from remit.core.labels import Labels
@@ -21,24 +22,32 @@ from remit.core.ports import Unit
 from remit.core.sessions import FlowState, Session
 from remit.core.tools import OutputReview, ToolReview
 from remit.guards.json_in import as_json, parse
+from remit.guards.results import WORDS, well_formed
 from remit.guards.secrets import KnownSecrets, redact_known
 from remit.policy.flow import result_labels, unseen_labels
+from remit.services import learning
 from remit.services.approve import give_back
+from remit.services.authority import Authority
 from remit.services.deps import Deps, require
+from remit.services.learning import Taught
 from remit.services.recorded import first_flow
 from remit.services.subjects import subject, subject_of
 
-_BLOCKS: Final = frozenset({"text", "image", "audio", "resource", "resource_link"})
+_CREDENTIAL: Final = "the result was withheld: it held a credential"
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What may be handed to the agent. ``altered`` says that ``result`` is not what came from upstream."""
+    """What may be handed to the agent. ``altered`` says that ``result`` is not what came from upstream.
+
+    ``withheld`` says why nothing of it may be: ``result`` is then a notice, which only a tool's result can be.
+    """
 
     result: Json
     altered: bool
     labels: Labels
     event: int
+    withheld: str = ""
 
 
 async def close_call(
@@ -59,7 +68,7 @@ async def close_call(
     Raises ``CallClosed`` when no such call is open under this id in the caller's session, ``Unavailable`` when the
     outcome can't be recorded: then nothing may be shown, and the call stays open until it counts as unknown.
     """
-    result, altered, codes = _checked(outcome.result, secrets)  # (10)
+    clean = _cleaned(outcome.result, secrets)  # (10)
     async with deps.store.unit(deps.org) as unit:
         call = await unit.calls.get(caller.session, call_id)
         session = await unit.sessions.get(caller.session)
@@ -67,16 +76,16 @@ async def close_call(
             raise CallClosed(f"no call is open under {call_id}")
         if call.instance != by:
             raise CallClosed(f"{call_id} is forwarded by another, who reports its outcome")
+        checked = _checked(method_of(call.tool), outcome.result, clean)
         flow = await unit.sessions.flow(session.root) or first_flow(session)
         authority = await deps.authority.current(unit)
-        known = authority.tools.get(call.tool)
-        same = known is not None and known.review.fingerprint == call.fingerprint
-        review = known.review.output if known and same else await _reviewed_output(unit, call)
-        labels = flow.labels.join(_labels(outcome, review, result))  # (11)
-        await unit.sessions.put_flow(replace(flow, labels=labels))
-        whose = subject(session, authority.agents.get(session.agent))
-        event = await _record(unit, session, whose, call, outcome, result, labels, codes)  # (12)
-    return Delivery(result, altered, labels, event)
+        review = await output_of(unit, authority, call)
+        labels = flow.labels.join(_labels(outcome, review, checked.result))  # (11)
+        agent = authority.agents.get(session.agent)
+        taught = await learning.taught(deps, unit, session, flow, call, authority, outcome, checked.result)
+        event = await _record(unit, session, subject(session, agent), call, outcome, checked, labels, taught)  # (12)
+        await unit.sessions.put_flow(learning.after(replace(flow, labels=labels), event, taught))
+    return Delivery(checked.result, checked.altered, labels, event, checked.withheld)
 
 
 async def give_up(unit: Unit, call: Call, session: Session | None, flow: FlowState | None) -> int:
@@ -116,30 +125,41 @@ async def settle(
         return await unit.log.append(replace(draft, actor=caller.person.id, private={"/because": because}))
 
 
-def _checked(result: Json, secrets: KnownSecrets | None) -> tuple[Json, bool, tuple[str, ...]]:
-    """The result without credentials of ours; a notice in place of one that has not the shape of a CallToolResult."""
-    if result is None:
-        return None, False, ()
-    if not _well_formed(result):
-        return _notice("the result was withheld: it is not a tool result"), True, ("result.malformed",)
-    if secrets is not None:
-        clean, count = redact_known(as_json(result), secrets)
-        if count:
-            try:
-                return parse(clean), True, ("result.redacted",)
-            except BadInput:
-                return _notice("the result was withheld: it held a credential"), True, ("result.redacted",)
-    return result, False, ()
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A result as it may be handed on, and the codes of what was done to it."""
+
+    result: Json
+    codes: tuple[str, ...] = ()
+    withheld: str = ""
+
+    @property
+    def altered(self) -> bool:
+        return bool(self.codes)
 
 
-def _well_formed(result: Json) -> bool:
-    if not isinstance(result, Mapping) or not isinstance(result.get("isError", False), bool):
-        return False
-    content = result.get("content")
-    return isinstance(content, list) and all(
-        isinstance(block, Mapping) and isinstance(kind := block.get("type"), str) and kind in _BLOCKS
-        for block in content
-    )
+def _cleaned(result: Json, secrets: KnownSecrets | None) -> _Checked:
+    """The result without credentials of ours; nothing of one in which they can't be told from the rest.
+
+    INVARIANT: before the unit of work, since a long result takes its time and others would wait for it.
+    """
+    if result is None or secrets is None:
+        return _Checked(result)
+    clean, count = redact_known(as_json(result), secrets)
+    if not count:
+        return _Checked(result)
+    try:
+        return _Checked(parse(clean), ("result.redacted",))
+    except BadInput:
+        return _Checked(_notice(_CREDENTIAL), ("result.redacted",), _CREDENTIAL)
+
+
+def _checked(method: Method, received: Json, clean: _Checked) -> _Checked:
+    """``clean``, or a notice in place of what has not the shape of its kind."""
+    if received is None or well_formed(method, received):
+        return clean
+    why = f"the result was withheld: it is not {WORDS[method]}"
+    return _Checked(_notice(why), ("result.malformed",), why)
 
 
 def _notice(text: str) -> Json:
@@ -149,6 +169,13 @@ def _notice(text: str) -> Json:
 async def unseen(unit: Unit, call: Call) -> Labels:
     """What a result that Remit did not see may have shown: anything, with every secret that its review names."""
     return unseen_labels(await _reviewed_output(unit, call))
+
+
+async def output_of(unit: Unit, authority: Authority, call: Call) -> OutputReview:
+    """The output as it was reviewed when the call was allowed: from memory where that review is still in force."""
+    known = authority.tools.get(call.tool)
+    same = known is not None and known.review.fingerprint == call.fingerprint
+    return known.review.output if known and same else await _reviewed_output(unit, call)
 
 
 async def _reviewed_output(unit: Unit, call: Call) -> OutputReview:
@@ -173,12 +200,12 @@ async def _record(  # each is one fact of the outcome
     whose: str,
     call: Call,
     outcome: Outcome,
-    result: Json,
+    checked: _Checked,
     labels: Labels,
-    codes: tuple[str, ...],
+    taught: Taught | None,
 ) -> int:
-    if codes:
-        await unit.log.append(_draft(Kind.REDACTED, call, session, whose, codes=codes))
+    if checked.codes:
+        await unit.log.append(_draft(Kind.REDACTED, call, session, whose, codes=checked.codes))
     match outcome.kind:
         case "unknown":
             await _settle_budgets(unit, call, spent=True)
@@ -195,11 +222,17 @@ async def _record(  # each is one fact of the outcome
     await unit.calls.put(replace(call, state=state, reservations=()))
     kind = Kind.UNKNOWN if state == "unknown" else Kind.OUTCOME
     private: dict[str, Json] = {}
-    if result is not None:
-        private["/result"] = result
+    if checked.result is not None:
+        private["/result"] = checked.result
     if outcome.error is not None:
         private["/error"] = outcome.error
-    draft = _draft(kind, call, session, whose, outcome=outcome.kind, codes=codes, labels=labels, private=private)
+    if outcome.heard is not None:
+        private["/frames"] = outcome.heard
+    if taught is not None:
+        private[learning.POINTER] = taught.document
+    draft = _draft(
+        kind, call, session, whose, outcome=outcome.kind, codes=checked.codes, labels=labels, private=private
+    )
     return await unit.log.append(draft)
 
 

@@ -5,12 +5,14 @@ The steps are numbered as in docs/explanation/the-life-of-a-tool-call.md; this l
 (1) The credential was authenticated at the door (``services/authenticate.py``); here the key behind it must still live.
 (2) The session is found; agent, owner, person, grant, tool, server and plan must all be live and as they were reviewed.
     Hidden, ungranted and non-existent tools get one and the same answer.
-(3) The arguments must fit the *pinned* input schema.
+(3) The arguments must fit the *pinned* input schema, and answers to the server's questions the forms that it asked for.
 (4) Policy (Cedar) must allow it for every member of the chain; no policy and any error mean no.
-(5) Flow: the labels joined so far are what policy is told of the session. Rules over values are not in this version.
+(5) Flow: may these values go there, given what the session was shown; what falls short is put to a person.
 (6) Budgets: every countable must have room, and is reserved together with the intent.
 (7) If a person must decide, there is an Ask; an answer counts once, for exactly this call.
 (8) The intent is recorded, durably, before any effect. If the log can't be written, the answer is no.
+
+On a server in observe mode (``services/observing.py``) steps 4 to 7 write down what they would refuse, and refuse less.
 
 All of it is one unit of work, so what is decided is what is recorded, also when several processes decide at once. Steps
 10 to 12 are in ``services/close.py``; step 9, forwarding, belongs to the caller. An unexpected exception is a Deny with
@@ -28,7 +30,7 @@ from remit.core.calls import Call, ProposedCall, Reservation
 from remit.core.canonical import Written, canonical, digest
 from remit.core.credentials import SessionCaller
 from remit.core.decisions import Allow, Ask, Decision, Deny, Reason
-from remit.core.errors import CallIdReused, InternalError, InvalidDocument
+from remit.core.errors import CallIdReused, InvalidDocument
 from remit.core.events import EventDraft, Kind
 from remit.core.grants import Grant
 from remit.core.ids import is_call_id
@@ -36,12 +38,12 @@ from remit.core.ports import Unit
 from remit.core.sessions import STORM, Session
 from remit.core.times import MINUTE, SECOND, from_text, to_text
 from remit.core.tools import COUNTED_EFFECTS
-from remit.policy.encoding import Unencodable
-from remit.policy.terms import PolicyContext
-from remit.policy.verdicts import Answers, PolicyDenies, PolicyNeedsApproval, policy_verdict
-from remit.services import access, approve, budgets, recorded
+from remit.guards.inputs import input_faults
+from remit.policy.demands import Miss
+from remit.services import access, approve, budgets, endorsed, flow_step, live, observing, question, recorded
 from remit.services.authority import ReviewedTool
 from remit.services.deps import Deps
+from remit.services.policy_step import Permitted, permitted
 from remit.services.recorded import Facts
 from remit.services.refusals import Refusal
 from remit.services.subjects import owner_of
@@ -79,7 +81,7 @@ async def open_call(
     if not is_call_id(call.call_id):
         raise InvalidDocument("call_id is 1 to 64 letters, digits, dots, hyphens and underscores", pointer="/call_id")
     canonical(call.tool)
-    arguments = Written(canonical(call.arguments))
+    arguments = call.written()
     try:
         async with deps.store.unit(deps.org) as unit:
             return await _decide(deps, unit, caller, call, arguments, forwarder)
@@ -118,7 +120,7 @@ async def _decide(
         until = Reason("session.suspended", f"until {to_text(facts.flow.suspended_until)}")
         return recorded.decision(facts, Deny((until,)), facts.flow.suspended_event or 0, now)
     try:
-        _live(facts, caller.key, await _above(unit, session))  # (1), (2)
+        _live(facts, caller.key, await live.above(unit, session))  # (1), (2)
         if before is not None and before.state == "denied":
             return recorded.replayed(before)
         refusal = deps.refusals.find(facts)
@@ -129,14 +131,22 @@ async def _decide(
         if before is not None and before.state != "asked":
             return _same_again(facts, before)
         _shape(known, call)  # (3)
-        policy = _policy(facts, known, None)  # (4), (5)
-        held = await _budget(unit, facts, known, policy.grants)  # (6)
-        if policy.needs_approval:  # (7)
-            return await _with_person(deps, unit, facts, known, forwarder)
+        judge = _observed if known.server.observing(now) else _judged
+        return await judge(deps, unit, facts, known, forwarder)  # (4) to (8)
     except _No as no:
         decision = await _deny(deps, unit, facts, no.reasons)
         deps.refusals.keep(facts, no.reasons, decision)
         return decision
+
+
+async def _judged(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, forwarder: Forwarder) -> Decision:
+    policy = _permitted(facts, known, None)  # (4)
+    short = await _flow(deps, unit, facts, known)  # (5)
+    held = await _budget(unit, facts, known, policy.grants)  # (6)
+    if policy.needs_approval or any(not one.about_value for one in short):  # (7)
+        return await _with_person(deps, unit, facts, known, forwarder, short)
+    if short:
+        return await _about_values(deps, unit, facts, known, short)
     return await _intent(unit, facts, known, held, forwarder)  # (8)
 
 
@@ -152,42 +162,10 @@ def _same_again(facts: Facts, before: Call) -> Decision:
 # Steps 1 and 2.
 
 
-async def _above(unit: Unit, session: Session) -> tuple[Session, ...]:
-    """The sessions that this one was started under, nearest first."""
-    found: list[Session] = []
-    while session.parent is not None:
-        parent = await unit.sessions.get(session.parent)
-        if parent is None:
-            raise InternalError(f"session {session.id} stands under one that is not there")
-        found.append(session := parent)
-    return tuple(found)
-
-
 def _live(facts: Facts, presented: str, above: Sequence[Session]) -> None:
-    """Everything that a call stands on must be live at this moment, on the whole chain.
-
-    ``presented`` is the key behind the caller's token, which may be another than the one that started the session.
-    """
-    authority, session, now = facts.authority, facts.session, facts.now
-    for member in session.chain:
-        agent = authority.agents.get(member)
-        if agent is None:
-            person = authority.people.get(member)
-            if person is None or person.state != "active":
-                raise _No(Reason("principal.not_live"))
-            continue
-        if not agent.live(now):
-            raise _No(Reason("agent.not_live"))
-        owner = authority.people.get(agent.owner or "")
-        if owner is None or owner.state != "active":
-            raise _No(Reason("owner.not_live"))
-    for behind in (presented, *(one.key for one in (session, *above))):
-        key = authority.keys.get(behind)
-        if key is None or not key.live(now):
-            raise _No(Reason("credential.revoked"))
-    for one in (session, *above):
-        if not one.live(now):
-            raise _No(Reason("session.not_live"))
+    dead = live.trouble(facts, presented, above)
+    if dead is not None:
+        raise _No(dead)
 
 
 def _tool(facts: Facts) -> ReviewedTool:
@@ -213,6 +191,10 @@ def _shape(known: ReviewedTool, call: ProposedCall) -> None:
     if recorded.overflowing(call.arguments):
         raise _No(Reason("arguments.shape", "more values than are kept track of"))
     faults = known.shape.check(call.arguments)
+    if call.inputs is not None:
+        if call.inputs.fingerprint != known.review.fingerprint:
+            raise _No(Reason("tool.changed", "since its server asked"))
+        faults += input_faults(call.inputs)
     if faults:
         raise _No(*(Reason("arguments.shape", fault.text, argument=fault.pointer) for fault in faults[:5]))
 
@@ -220,63 +202,18 @@ def _shape(known: ReviewedTool, call: ProposedCall) -> None:
 # Steps 4 and 5.
 
 
-@dataclass(frozen=True, slots=True)
-class _Permitted:
-    """Per bounded chain member the live grants that policy found satisfied; and whether a person must still say yes."""
-
-    grants: tuple[tuple[Grant, ...], ...]
-    needs_approval: bool
-
-
-def _policy(facts: Facts, known: ReviewedTool, approver: str | None) -> _Permitted:
-    """Ask policy about every member of the chain: authorities intersect, and a forbid holds for whom it names.
-
-    ``approver`` has said yes, if set.
-    """
-    engine = facts.authority.engine
-    if engine is None:
-        raise _No(Reason("policy.error", facts.authority.fault))
-    try:
-        arguments = engine.encode(known.tool.ref, facts.call.arguments, facts.arguments)
-    except Unencodable as error:
-        raise _No(Reason("arguments.encoding", error.why, argument=error.pointer)) from error
-    context = PolicyContext(
-        args=arguments,
-        integrity=facts.flow.labels.integrity,
-        confidentiality=facts.flow.labels.confidentiality,
-        intents=frozenset(),
-        calls=facts.flow.calls,
-        chain=facts.session.chain,
-        now_ms=facts.now,
-    )
-    chain, free = facts.authority.parties(facts.session.chain)
-    verdict = policy_verdict(engine, chain, known.tool.ref, context, free=free, approved_by=approver)
-    if isinstance(verdict, PolicyDenies):
-        raise _No(_denial(verdict.answers))
-    asks = isinstance(verdict, PolicyNeedsApproval)
-    answers = verdict.approved if isinstance(verdict, PolicyNeedsApproval) else verdict.answers
-    rows = tuple(
-        tuple(
-            grant
-            for grant in facts.authority.grants_reaching(principal.id, known.tool, facts.now)
-            if grant.id in answers[principal].grants
-        )
-        for principal in chain
-    )
-    if not rows or not all(rows):
-        raise _No(Reason("policy.denied"))
-    return _Permitted(rows, needs_approval=asks)
+def _permitted(facts: Facts, known: ReviewedTool, approver: str | None) -> Permitted:
+    found = permitted(facts, known, approver)
+    if isinstance(found, Reason):
+        raise _No(found)
+    return found
 
 
-def _denial(answers: Answers) -> Reason:
-    """Why policy said no: an error before anything else, else the policy that forbids, else that nothing permits."""
-    for answer in answers.values():
-        if answer.errors:
-            return Reason("policy.error", rule=next(iter(answer.policies), None))
-    for answer in answers.values():
-        if not answer.allowed and answer.policies:
-            return Reason("policy.denied", rule=answer.policies[0])
-    return Reason("policy.denied", "no condition of a grant is met")
+async def _flow(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool) -> tuple[Miss, ...]:
+    found = await flow_step.short(deps, unit, facts, known)
+    if isinstance(found, Reason):
+        raise _No(found)
+    return found
 
 
 # Step 6.
@@ -297,27 +234,26 @@ async def _budget(
 # Step 7.
 
 
-async def _with_person(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, forwarder: Forwarder) -> Decision:
+async def _with_person(
+    deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, forwarder: Forwarder, short: Sequence[Miss]
+) -> Decision:
     """Use a person's yes, honour a no, or put the question."""
-    large = approve.too_large(facts.call.arguments)
+    large = approve.too_large(facts.arguments)
     if large is not None:
         raise _No(large)
-    wanted = _question(deps, facts, known)
+    wanted = question.question(deps, facts, known, short)
     standing = await approve.standing(unit, facts.session, known.tool.ref, wanted.arguments_hash, facts.now)
     match standing:
         case approve.Vetoed():
             raise _No(Reason("approval.denied"))
         case approve.Waiting(approval):
-            return await _ask(unit, facts, replace(approval, arguments=facts.arguments), approval.asked_event)
+            return await _ask(unit, facts, await approve.opened(deps, unit, approval), short)
         case approve.Unanswered():
             if await approve.crowded(unit, facts.session, facts.now):
                 raise _No(Reason("approval.crowded"))
             if await approve.being_written(unit, wanted):
                 raise _No(Reason("approval.void", "a write to a record that it refers to has no outcome yet"))
-            event = await unit.log.append(recorded.draft(facts, Kind.ASKED, ("approval.needed",), about=wanted.id))
-            approval = replace(wanted, asked_event=event)
-            await approve.put(unit, approval)
-            return await _ask(unit, facts, approval, event)
+            return await _put(unit, facts, wanted, short, "approval.needed")
         case approve.Approved(approval):
             return await _use(unit, facts, known, approval, wanted, forwarder)
 
@@ -332,7 +268,7 @@ async def _use(
         broken = "who said yes is no longer an approver"
     if broken is None:
         try:
-            policy = _policy(facts, known, approval.answered_by)
+            policy = _permitted(facts, known, approval.answered_by)
             held = await _budget(unit, facts, known, policy.grants)
         except _No as no:
             broken = no.reasons[0].text
@@ -344,39 +280,77 @@ async def _use(
     raise _No(Reason("approval.void", broken))
 
 
-def _question(deps: Deps, facts: Facts, known: ReviewedTool) -> Approval:
-    session = facts.session
-    return Approval(
-        org=session.org,
-        id=deps.new_id("apr"),
-        kind="call",
-        state="pending",
-        agent=session.agent,
-        chain=session.chain,
-        session=session.id,
-        root=session.root,
-        credential=session.key,
-        tool=known.tool.ref,
-        fingerprint=known.review.fingerprint,
-        server=known.server.id,
-        server_fingerprint=known.server.pinned,
-        arguments=facts.arguments,
-        arguments_hash=digest(facts.arguments),
-        references=recorded.shown_references(facts, known),
-        policy_version=facts.authority.policy_version,
-        authority_version=facts.authority.version(session.chain),
-        asked_at=facts.now,
-        expires_at=min(facts.now + approve.LIFE, session.expires),
-        asked_event=-1,
-    )
+async def _about_values(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, short: Sequence[Miss]) -> Decision:
+    """Put the question about the values that fall short; a yes to them is for the session, and not for this call."""
+    keys = tuple(dict.fromkeys(endorsed.key_of(facts.session.root, known.server.name, one) for one in short))
+    before = await flow_step.waiting(unit, facts, known, keys)
+    if before is not None:
+        return await _ask(unit, facts, await approve.opened(deps, unit, before), short)
+    large = approve.too_large(facts.arguments)
+    if large is not None:
+        raise _No(large)
+    if await approve.crowded(unit, facts.session, facts.now):
+        raise _No(Reason("approval.crowded"))
+    asked = question.question(deps, facts, known, short)
+    about = replace(asked, kind="value", values=keys, effect=known.review.effect, references=())
+    return await _put(unit, facts, about, short, "flow.value")
 
 
-async def _ask(unit: Unit, facts: Facts, approval: Approval, event: int) -> Decision:
+async def _put(unit: Unit, facts: Facts, asked: Approval, short: Sequence[Miss], code: str) -> Decision:
+    event = await unit.log.append(question.draft(facts, asked, code))
+    approval = replace(asked, asked_event=event)
+    await approve.put(unit, approval)
+    return await _ask(unit, facts, approval, short)
+
+
+async def _ask(unit: Unit, facts: Facts, approval: Approval, short: Sequence[Miss]) -> Decision:
     reason = Reason("approval.needed", f"approval {approval.id}")
-    decision = recorded.decision(facts, Ask(approval.id, (reason,)), event, approval.expires_at)
-    decision = replace(decision, approval=approve.document(approval, facts.now))
-    await recorded.remember(unit, facts, decision, "asked", deadline=approval.expires_at, approval=approval.id)
-    return decision
+    verdict = Ask(approval.id, (reason, *endorsed.reasons(short)))
+    decision = recorded.decision(facts, verdict, approval.asked_event, approval.expires_at)
+    # What is kept under the call id names no value: a row can't be erased.
+    kept = replace(decision, verdict=Ask(approval.id, (reason,)))
+    await recorded.remember(unit, facts, kept, "asked", deadline=approval.expires_at, approval=approval.id)
+    return replace(decision, approval=approve.document(approval, facts.now))
+
+
+async def _observed(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, forwarder: Forwarder) -> Decision:
+    """Steps 4 to 7 on a server in observe mode, and step 8: what would refuse or ask stands in the intent instead.
+
+    INVARIANT: every step is taken here too, so that what the mode does not pass refuses whatever was missed before it.
+    """
+    missed: list[Reason] = []
+    grants, asks = facts.authority.candidates(facts.session.chain, known.tool, facts.now), False
+    try:
+        policy = _permitted(facts, known, None)
+        grants, asks = policy.grants, policy.needs_approval
+    except _No as no:
+        missed += _passed(no)
+    try:
+        held = await _budget(unit, facts, known, grants)
+    except _No as no:
+        missed += _passed(no)
+        over = await budgets.overdrawn(unit, facts.session, known.review, facts.call.arguments, grants, facts.now)
+        if isinstance(over, Reason):
+            raise _No(over) from no
+        held = over
+    short = await _flow(deps, unit, facts, known)
+    standing = await approve.standing(unit, facts.session, known.tool.ref, digest(facts.arguments), facts.now)
+    if isinstance(standing, approve.Vetoed):
+        raise _No(Reason("approval.denied"))
+    approved = isinstance(standing, approve.Approved)
+    if (asks or short) and approved and not missed:
+        return await _with_person(deps, unit, facts, known, forwarder, short)
+    if not approved:
+        missed += [approve.too_large(facts.arguments) or Reason("approval.needed")] if asks else []
+        missed += endorsed.reasons(short)
+    return await _intent(unit, facts, known, held, forwarder, missed=missed)
+
+
+def _passed(no: _No) -> tuple[Reason, ...]:
+    """The reasons of a refusal that observe mode passes; any other refuses."""
+    if not observing.passes(no.reasons):
+        raise no
+    return no.reasons
 
 
 # Step 8, and every other end.
@@ -389,14 +363,16 @@ async def _intent(
     held: tuple[Reservation, ...],
     forwarder: Forwarder,
     approval: str | None = None,
+    missed: Sequence[Reason] = (),
 ) -> Decision:
-    """Reserve, record the intent, and only then say yes."""
+    """Reserve, record the intent, and only then say yes. ``missed`` is what only observe mode let through."""
     for item in held:
         await unit.counters.reserve(item)
-    intent = await unit.log.append(recorded.draft(facts, Kind.INTENT, (), about=approval))
+    reasons = observing.noticed(known.server, missed) if missed else ()
+    intent = await unit.log.append(observing.draft(facts, approval, reasons))
     if known.review.effect in _WRITING:
         await unit.calls.touch(facts.session.root, intent, recorded.touched_references(facts, known))
-    decision = recorded.decision(facts, Allow(intent), intent, facts.now + FORWARD_WITHIN)
+    decision = recorded.decision(facts, Allow(intent, reasons), intent, facts.now + FORWARD_WITHIN)
     decision = replace(decision, idempotency_key=recorded.idempotency_key(known, facts.call.arguments))
     await unit.sessions.put_flow(replace(facts.flow, calls=facts.flow.calls + 1))
     await recorded.remember(
@@ -466,7 +442,7 @@ async def _bare_denial(unit: Unit, caller: SessionCaller, call: ProposedCall, re
             call=call.call_id,
             decision="deny",
             codes=(reason.code,),
-            private={"/tool": call.tool, "/arguments": call.arguments},
+            private={"/tool": call.tool, "/arguments": call.written()},
         )
     )
     return recorded.bare(caller, call, reason, event, now)

@@ -8,6 +8,7 @@ from remit.core.ids import RANDOM_BYTES, Prefix, new_id
 from remit.core.people import Role
 from remit.core.ports import Clock, Entropy, PayloadSealer, Store
 from remit.services.authority import AuthorityCache
+from remit.services.memories import Memories
 from remit.services.refusals import Refusals
 from remit.tokens.jwt import SessionTokens
 from remit.tokens.keys import SecretBox
@@ -28,6 +29,7 @@ class Deps:
     box: SecretBox
     authority: AuthorityCache
     refusals: Refusals = field(default_factory=Refusals)
+    memories: Memories = field(default_factory=Memories)
 
     def new_id(self, prefix: Prefix) -> str:
         """A fresh id of now."""

@@ -6,6 +6,7 @@ back as the same noun. Names are looked up in a ``Directory``, a picture of who 
 names that people use, nouns the ids. Tool reviews have a file of their own, ``review_document.py``.
 """
 
+import ipaddress
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from remit.core.errors import InvalidDocument
 from remit.core.grants import Grant, Limits, NamedTool, Per, ToolsByEffect, ToolSelector
 from remit.core.people import Person, Role
 from remit.core.ports import Unit
-from remit.core.servers import CallerTransport, HttpTransport, Server, StdioTransport, Transport
-from remit.core.times import from_text, to_text
+from remit.core.servers import CallerTransport, HttpTransport, Server, StdioTransport, Tls, Transport
+from remit.core.times import HOUR, duration, from_text, seconds_to_text, to_text
 from remit.core.tools import Effect
 from remit.guards.documents import check_document
 
@@ -156,6 +157,8 @@ def agent_document(agent: Agent, known: Directory) -> dict[str, Json]:
 def read_server(document: Document, *, org: str, id: str, created: int) -> Server:
     """A new server. Raises ``InvalidDocument``, also for a command that is no absolute path, or a URL with a user."""
     check_document("Server", document)
+    _refuse_tls(document)
+    observe, timeout, concurrency = (document.get(name) for name in ("observe", "timeout", "concurrency"))
     return Server(
         org=org,
         id=id,
@@ -166,6 +169,9 @@ def read_server(document: Document, *, org: str, id: str, created: int) -> Serve
         clearance=tuple(texts(document.get("clearance", ()))),
         allow_elicitation=document.get("allow_elicitation") is True,
         allow_sampling=document.get("allow_sampling") is True,
+        timeout=_timeout(timeout) if timeout is not None else None,
+        concurrency=concurrency if isinstance(concurrency, int) else None,
+        observe_until=_time(observe, "until") if isinstance(observe, Mapping) else None,
         created=created,
     )
 
@@ -174,8 +180,12 @@ def server_document(server: Server) -> dict[str, Json]:
     """The server as people read it: where its secrets go, never what they are."""
     out: dict[str, Json] = {"kind": "Server", **_HEAD, "id": server.id, "name": server.name}
     match server.transport:
-        case HttpTransport(url):
+        case HttpTransport(url, tls, insecure):
             out["url"] = url
+            if tls is not None:
+                out["tls"] = {name: path for name, path in (("ca", tls.ca), ("cert", tls.cert)) if path is not None}
+            if insecure:
+                out["insecure"] = True
         case StdioTransport(command, args, env):
             out["stdio"] = {"command": command, "args": list(args), "env": dict(env)}
         case CallerTransport():
@@ -190,8 +200,14 @@ def server_document(server: Server) -> dict[str, Json]:
         "state": "quarantined" if server.state == "active" and server.quarantined else server.state,
         "created_at": to_text(server.created),
     }
-    out |= {name: value for name, value in (("pinned", server.pinned), ("seen", server.seen)) if value is not None}
-    return out
+    optional: dict[str, Json] = {
+        "pinned": server.pinned,
+        "seen": server.seen,
+        "timeout": seconds_to_text(server.timeout) if server.timeout is not None else None,
+        "concurrency": server.concurrency,
+        "observe": {"until": to_text(server.observe_until)} if server.observe_until is not None else None,
+    }
+    return out | {name: value for name, value in optional.items() if value is not None}
 
 
 def _transport(document: Document) -> Transport:
@@ -204,8 +220,58 @@ def _transport(document: Document) -> Transport:
         pairs = tuple((name, str(value)) for name, value in env.items()) if isinstance(env, Mapping) else ()
         return StdioTransport(command, tuple(texts(stdio.get("args", ()))), pairs)
     if "url" in document:
-        return HttpTransport(_url(str(document["url"])))
+        return _http(document)
     return CallerTransport()
+
+
+def _timeout(value: Json) -> int:
+    found = duration(str(value), "/timeout")
+    if found > HOUR:
+        raise InvalidDocument("a call takes an hour at most", pointer="/timeout")
+    return found
+
+
+def _refuse_tls(document: Document) -> None:
+    """What is said of a URL says nothing of a server that has none."""
+    for name in ("tls", "insecure"):
+        if name in document and "url" not in document:
+            raise InvalidDocument(f"{name} goes with a url", pointer=f"/{name}")
+
+
+def _http(document: Document) -> HttpTransport:
+    """Raises ``InvalidDocument`` for a plain URL to somewhere else, unless the record says that it is meant."""
+    url, tls, insecure = _url(str(document["url"])), document.get("tls"), document.get("insecure") is True
+    if isinstance(tls, Mapping) and not url.startswith("https://"):
+        raise InvalidDocument("tls goes with an https URL", pointer="/tls")
+    if readable_on_the_way(url) and not insecure:
+        raise InvalidDocument(
+            "a plain http URL to another machine lets everyone on the way read and change every call",
+            hint="Use https, or write insecure: true into the record if you accept that.",
+            pointer="/url",
+        )
+    files = Tls(*(_absolute(tls, name) for name in ("ca", "cert"))) if isinstance(tls, Mapping) else None
+    return HttpTransport(url, files, insecure)
+
+
+def _absolute(tls: Mapping[str, Json], name: str) -> str | None:
+    path = tls.get(name)
+    if path is not None and (not posixpath.isabs(str(path)) or "\x00" in str(path)):
+        raise InvalidDocument("a file of certificates is named by its absolute path", pointer=f"/tls/{name}")
+    return None if path is None else str(path)
+
+
+def readable_on_the_way(url: str) -> bool:
+    """Whether what is sent to ``url`` leaves this machine in the clear. A host that can't be told is elsewhere."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "https" or host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    inner = getattr(address, "ipv4_mapped", None) or address
+    return not inner.is_loopback
 
 
 def _url(url: str) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from remit.core.credentials import SessionCaller
 from remit.core.errors import Unauthenticated
+from remit.core.ports import Unit
 from remit.core.servers import CallerTransport
 from remit.core.sessions import Session
 from remit.services.authority import Authority, ReviewedTool
@@ -28,6 +29,12 @@ class Sight:
             and (plan is None or known.tool.ref in plan.tools)
         )
 
+    def same_as(self, before: "Sight") -> bool:
+        """Whether nothing can have changed since an earlier sight of this session: not the registry, and no grant."""
+        held = (grant for member in self.session.chain for grant in self.authority.grants.get(member, ()))
+        lapsed = any(grant.live(before.now) and not grant.live(self.now) for grant in held)
+        return self.authority is before.authority and not lapsed
+
     def reached(self, ref: str) -> ReviewedTool | None:
         """The tool, if the chain reaches it and a gateway can forward to its server; quarantined or not."""
         known = self.authority.tools.get(ref)
@@ -35,16 +42,29 @@ class Sight:
             return None
         return known if self.authority.reached(self.session.chain, known, self.now) else None
 
+    def shown(self, ref: str) -> ReviewedTool | None:
+        """The same if it is also listed: approved, on a server that is as agreed, and within the sealed plan."""
+        known, plan = self.reached(ref), self.session.plan
+        if known is None or known.tool.state != "approved" or known.server.quarantined:
+            return None
+        return known if plan is None or ref in plan.tools else None
+
 
 async def look(deps: Deps, caller: SessionCaller) -> Sight:
     """The caller's session, if it lives. Raises ``Unauthenticated``: a credential dies with its session."""
-    now = deps.clock.now()
     async with deps.store.view(deps.org) as view:
-        session = await view.sessions.get(caller.session)
-        authority = await deps.authority.current(view)
+        return await sight_in(deps, view, caller)
+
+
+async def sight_in(deps: Deps, unit: Unit, caller: SessionCaller) -> Sight:
+    """The same as ``unit`` sees it."""
+    now = deps.clock.now()
+    session = await unit.sessions.get(caller.session)
+    authority = await deps.authority.current(unit)
     if session is None or session.agent != caller.agent or not session.live(now):
         raise Unauthenticated("the session behind this credential has ended", hint="The host starts a new one.")
-    key = authority.keys.get(session.key)
-    if key is None or not key.live(now):
-        raise Unauthenticated("the key behind this session is no longer good", hint="Ask the agent's owner.")
+    for behind in {session.key, caller.key}:
+        key = authority.keys.get(behind)
+        if key is None or not key.live(now):
+            raise Unauthenticated("the key behind this session is no longer good", hint="Ask the agent's owner.")
     return Sight(session, authority, now)

@@ -180,6 +180,7 @@ def shown_references(facts: Facts, known: ReviewedTool) -> tuple[str, ...]:
         below = _below(leaf, reviewed)
         if below is not None:
             named += [leaf.value, *below]
+    named += _answered(facts)
     return _references(facts, known, named)
 
 
@@ -188,7 +189,15 @@ def touched_references(facts: Facts, known: ReviewedTool) -> tuple[str, ...]:
     named: list[Json] = []
     for leaf in leaves(facts.call.arguments, _MAX_REFERENCES, empties=True):
         named += [leaf.value, *_member_names(leaf.general.split("/")[1:])]
+    named += _answered(facts)
     return _references(facts, known, named)
+
+
+def _answered(facts: Facts) -> list[Json]:
+    """What was answered to the server's questions: nobody reviewed it, so each value may name a record."""
+    inputs = facts.call.inputs
+    forms = () if inputs is None else inputs.forms()
+    return [leaf.value for _, _, content in forms for leaf in leaves(content, _MAX_REFERENCES)]
 
 
 def _references(facts: Facts, known: ReviewedTool, values: Sequence[Json]) -> tuple[str, ...]:
@@ -251,7 +260,7 @@ def bare(caller: SessionCaller, call: ProposedCall, reason: Reason, event: int |
         call_id=call.call_id,
         tool=call.tool,
         fingerprint=None,
-        arguments_hash=digest(canonical(call.arguments)),
+        arguments_hash=digest(call.written()),
         policy_version=digest(b""),
         authority_version=digest(b""),
         event=event,
@@ -261,10 +270,10 @@ def bare(caller: SessionCaller, call: ProposedCall, reason: Reason, event: int |
 
 def _verdict(document: Mapping[str, Json]) -> Verdict:
     """An Allow or a Deny; an Ask is never given again as it was."""
-    if document["decision"] == "allow":
-        return Allow(_whole(document["intent"]) or 0)
     listed = document["reasons"]
     reasons = tuple(_reason(item) for item in listed if isinstance(item, Mapping)) if isinstance(listed, list) else ()
+    if document["decision"] == "allow":
+        return Allow(_whole(document["intent"]) or 0, reasons)
     return Deny(reasons)
 
 

@@ -17,6 +17,7 @@ from typing import Final
 
 from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
+from remit.core.entitlements import input_schema, kind_of, method_of
 from remit.core.errors import Conflict, InvalidDocument, NotFound, StaleFingerprint, WrongState
 from remit.core.events import EventDraft, Kind
 from remit.core.grants import Grant
@@ -29,6 +30,7 @@ from remit.guards.hidden_text import hidden
 from remit.guards.json_in import parse
 from remit.guards.shape import ArgumentShape
 from remit.services.authority import Authority
+from remit.services.cosign import check_signer, signed_by_another
 from remit.services.deps import Deps, require
 from remit.services.documents import CALLS, Document, committed, directory
 from remit.services.grants import check_limits
@@ -46,7 +48,12 @@ async def tools(deps: Deps, caller: PersonCaller, state: ToolState | None = None
     require_reader(caller)
     async with deps.store.view(deps.org) as view:
         found = await view.nouns.all(Tool)
-        return tuple(_tool_document(tool) for tool in found if state is None or tool.state == state)
+        reviews = {review.id: review for review in await view.nouns.all(ToolReview)}
+        return tuple(
+            _tool_document(tool, reviews.get(tool.review or ""))
+            for tool in found
+            if state is None or tool.state == state
+        )
 
 
 async def show(deps: Deps, caller: PersonCaller, ref: str) -> dict[str, Json]:
@@ -55,7 +62,8 @@ async def show(deps: Deps, caller: PersonCaller, ref: str) -> dict[str, Json]:
     async with deps.store.view(deps.org) as view:
         tool = await find(view, Tool, ref)
         definition = await _definition(view, tool, tool.offered or tool.pinned)
-    return _tool_document(tool) | {"definition": definition, "hidden": list(_hidden(definition))}
+        signed = await view.nouns.get(ToolReview, tool.review) if tool.review else None
+    return _tool_document(tool, signed) | {"definition": definition, "hidden": list(_hidden(definition))}
 
 
 async def diff(
@@ -88,7 +96,11 @@ async def apply_review(deps: Deps, caller: PersonCaller, document: Document) -> 
             reviewed_by=caller.person.id,
             reviewed_at=deps.clock.now(),
         )
-        return await _sign(deps, unit, caller, await find(unit, Tool, review.tool), review)
+        check_signer(document, caller)
+        tool = await find(unit, Tool, review.tool)
+        if document.get("four_eyes") is True and not await signed_by_another(unit, review):
+            return await _sign_first(unit, caller, tool, review)
+        return await _sign(deps, unit, caller, tool, review)
 
 
 async def approve(deps: Deps, caller: PersonCaller, ref: str, fingerprint: str) -> dict[str, Json]:
@@ -132,7 +144,17 @@ async def export_reviews(deps: Deps, caller: PersonCaller) -> tuple[dict[str, Js
         return tuple(_exported(review, people) for review in reviews if review is not None)
 
 
-async def _sign(deps: Deps, unit: Unit, caller: PersonCaller, tool: Tool, review: ToolReview) -> dict[str, Json]:
+async def _sign_first(unit: Unit, caller: PersonCaller, tool: Tool, review: ToolReview) -> dict[str, Json]:
+    """Keep the first of two signatures. Nothing is pinned by it."""
+    await _check_offered(unit, tool, review)
+    await unit.nouns.add(review)
+    answer = review_document(review, caller.person.email)
+    await unit.log.append(_signed(Kind.TOOL_REVIEWED, caller, review, answer, "first_of_two"))
+    return answer | {"id": review.id, "waiting": True}
+
+
+async def _check_offered(unit: Unit, tool: Tool, review: ToolReview) -> None:
+    """Pass if the review is of what the server lists now, and speaks of it."""
     server = await unit.nouns.get(Server, tool.server)
     if server is None or server.state != "active":
         raise WrongState(f"the server of {tool.ref} is retired")
@@ -142,7 +164,26 @@ async def _sign(deps: Deps, unit: Unit, caller: PersonCaller, tool: Tool, review
         raise StaleFingerprint(f"{tool.ref} is offered as {tool.offered}")
     definition = await _definition(unit, tool, tool.offered)
     check_fit(review, definition)
-    ArgumentShape.compile(definition.get("inputSchema") if isinstance(definition, Mapping) else None)
+    ArgumentShape.compile(input_schema(tool.ref, definition))
+
+
+def _signed(
+    kind: Kind, caller: PersonCaller, review: ToolReview, answer: Mapping[str, Json], *codes: str
+) -> EventDraft:
+    return EventDraft(
+        kind=kind,
+        actor=caller.person.id,
+        subject=caller.person.id,
+        about=review.id,
+        tool=review.tool,
+        fingerprint=review.fingerprint,
+        codes=(*codes, *(["suggested"] if review.suggested else [])),
+        private=committed(answer),
+    )
+
+
+async def _sign(deps: Deps, unit: Unit, caller: PersonCaller, tool: Tool, review: ToolReview) -> dict[str, Json]:
+    await _check_offered(unit, tool, review)
     await _check_alias(unit, tool)
     signed = replace(
         tool,
@@ -162,17 +203,7 @@ async def _sign(deps: Deps, unit: Unit, caller: PersonCaller, tool: Tool, review
     _check_still_limited(reaching, before, review)
     _check_one_unit(reaching, authority)
     answer = review_document(review, caller.person.email)
-    await unit.log.append(
-        EventDraft(
-            kind=Kind.TOOL_APPROVED,
-            actor=caller.person.id,
-            subject=caller.person.id,
-            about=review.id,
-            tool=signed.ref,
-            fingerprint=signed.pinned,
-            private=committed(answer),
-        )
-    )
+    await unit.log.append(_signed(Kind.TOOL_APPROVED, caller, review, answer))
     return answer | {"id": review.id, "reach": list(_reach(authority, signed, deps.clock.now()))}
 
 
@@ -190,7 +221,8 @@ async def _approved_at(unit: Unit, tool: Tool, review: ToolReview) -> int:
 
 async def _check_alias(unit: Unit, tool: Tool) -> None:
     for other in await unit.nouns.all(Tool):
-        if other.id != tool.id and other.alias == tool.alias and other.review is not None:
+        same = other.id != tool.id and other.alias == tool.alias and method_of(other.ref) == method_of(tool.ref)
+        if same and other.review is not None:
             raise Conflict(
                 f"{tool.ref} would be called {tool.alias} in the flat list, and so is {other.ref}",
                 hint="The server must rename one of them.",
@@ -257,18 +289,21 @@ async def _definition(unit: Unit, tool: Tool, fingerprint: str | None) -> Json:
     return parse(found.body.encode())
 
 
-def _tool_document(tool: Tool) -> dict[str, Json]:
+def _tool_document(tool: Tool, review: ToolReview | None) -> dict[str, Json]:
     return {
         "tool": tool.ref,
         "id": tool.id,
         "server": tool.ref.partition("/")[0],
         "alias": tool.alias,
+        "kind": kind_of(tool.ref),
         "state": tool.state,
         "pinned": tool.pinned,
         "offered": tool.offered,
         "review": tool.review,
         "effect": tool.effect,
         "approved_at": to_text(tool.approved_at) if tool.approved_at is not None else None,
+        "imported": tool.imported,
+        "suggested": review.suggested if review is not None else None,
     }
 
 

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, cast
 
 from remit.core.canonical import Json
+from remit.core.entitlements import CALL, input_schema, method_of
 from remit.core.errors import InvalidDocument
 from remit.core.ids import split_ref, tool_ref
+from remit.core.schema_leaves import leaves_at, types
 from remit.core.times import to_text
 from remit.core.tools import (
     ArgumentReview,
@@ -28,7 +30,6 @@ from remit.core.tools import (
 from remit.guards.documents import check_document
 from remit.services.documents import CALLS, Document, items, texts
 
-_MAX_REFERENCES: Final = 64
 _NUMERIC: Final = frozenset({"number", "integer"})
 
 
@@ -57,6 +58,7 @@ def read_review(document: Document, *, org: str, id: str, reviewed_by: str, revi
         reconcile=_other_call(document.get("reconcile")),
         reviewed_by=reviewed_by,
         reviewed_at=reviewed_at,
+        suggested=document.get("suggested") is True,
     )
 
 
@@ -80,6 +82,8 @@ def review_document(review: ToolReview, reviewer: str) -> dict[str, Json]:
     }
     if review.reconcile:
         out["reconcile"] = _other_document(review.reconcile)
+    if review.suggested:
+        out["suggested"] = True
     return out | {"reviewed": {"by": reviewer, "at": to_text(review.reviewed_at)}}
 
 
@@ -92,9 +96,11 @@ def check_fit(review: ToolReview, definition: Json) -> None:
 
     Pointers into the result are not held against an output schema: a server need not have one, nor keep to it.
     """
-    schema = definition.get("inputSchema") if isinstance(definition, Mapping) else None
+    schema = input_schema(review.tool, definition)
+    if review.output.form != "opaque" and method_of(review.tool) != CALL:
+        raise InvalidDocument("only a tool's output has fields; this one's is opaque", pointer="/output/from")
     for member, pointer in _argument_pointers(review):
-        if not _leaves(schema, pointer):
+        if not leaves_at(schema, pointer):
             raise InvalidDocument(
                 f"{pointer} is no argument of {review.tool}: name its leaves, with * for items", pointer=member
             )
@@ -110,7 +116,7 @@ def _check_limits(review: ToolReview, schema: Json) -> None:
         if limit.name == CALLS and limit.of != "call":
             raise InvalidDocument("a limit called calls counts calls: of: call", pointer=f"{at}/name")
         names.add(limit.name)
-        if limit.of != "call" and not _countable(review.arguments.get(limit.of), _leaves(schema, limit.of)):
+        if limit.of != "call" and not _countable(review.arguments.get(limit.of), leaves_at(schema, limit.of)):
             raise InvalidDocument(
                 f"{limit.of} can't be counted: it must be a listed argument of role how_much, type money or a number",
                 pointer=f"{at}/of",
@@ -120,13 +126,8 @@ def _check_limits(review: ToolReview, schema: Json) -> None:
 def _countable(argument: ArgumentReview | None, nodes: Iterable[Mapping[str, Json]]) -> bool:
     if argument is None:
         return False
-    numeric = any(_NUMERIC & set(_types(node)) for node in nodes)
+    numeric = any(_NUMERIC & set(types(node)) for node in nodes)
     return argument.role == "how_much" or argument.type == "money" or numeric
-
-
-def _types(node: Mapping[str, Json]) -> list[str]:
-    kind = node.get("type")
-    return [kind] if isinstance(kind, str) else texts(kind)
 
 
 def _argument_pointers(review: ToolReview) -> Iterator[tuple[str, str]]:
@@ -144,63 +145,6 @@ def _argument_pointers(review: ToolReview) -> Iterator[tuple[str, str]]:
     if review.reconcile:
         for target, source in review.reconcile.arguments.items():
             yield f"/reconcile/with/{_escape(target)}", source
-
-
-# JSON Schema: which nodes stand at a pointer
-
-
-def _leaves(schema: Json, pointer: str) -> list[Mapping[str, Json]]:
-    """The subschemas at ``pointer`` that hold values and not further members; none if there is no such argument."""
-    nodes = _expanded(schema, schema)
-    for part in pointer.split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
-        nodes = [found for node in nodes for step in _step(node, key) for found in _expanded(step, schema)]
-    return [node for node in nodes if not _structured(node)]
-
-
-def _structured(node: Mapping[str, Json]) -> bool:
-    """Whether the values of a node are told apart by their members or items."""
-    return bool(node.get("properties")) or isinstance(node.get("items"), Mapping) or bool(node.get("prefixItems"))
-
-
-def _step(node: Mapping[str, Json], key: str) -> Iterator[Json]:
-    properties = node.get("properties")
-    if isinstance(properties, Mapping) and key in properties:
-        yield properties[key]
-        return
-    if key == "*":
-        yield from (part for part in (node.get("items"), node.get("additionalProperties")) if isinstance(part, Mapping))
-        yield from items(node.get("prefixItems", ()))
-
-
-def _expanded(node: Json, root: Json) -> list[Mapping[str, Json]]:
-    """The node with local references followed and alternatives laid side by side; bounded against cycles."""
-    found: list[Mapping[str, Json]] = []
-    pending, seen = [node], 0
-    while pending and seen < _MAX_REFERENCES:
-        seen += 1
-        current = pending.pop()
-        if not isinstance(current, Mapping):
-            continue
-        reference = current.get("$ref")
-        if isinstance(reference, str):
-            pending.append(_resolved(root, reference))
-        branches = [part for word in ("allOf", "anyOf", "oneOf") for part in items(current.get(word, ()))]
-        pending.extend(branches)
-        if (not branches and not isinstance(reference, str)) or _structured(current) or "type" in current:
-            found.append(current)
-    return found
-
-
-def _resolved(root: Json, reference: str) -> Json:
-    """What a local reference points at, or None."""
-    node = root
-    if not reference.startswith("#"):
-        return None
-    for part in reference[1:].split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
-        node = node.get(key) if isinstance(node, Mapping) else None
-    return node
 
 
 # Members, one way and the other

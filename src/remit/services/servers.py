@@ -16,13 +16,16 @@ from remit.core.events import EventDraft, Kind
 from remit.core.ports import Unit
 from remit.core.servers import HttpTransport, InjectedSecret, Server, StdioTransport
 from remit.guards.secrets import SHORTEST
+from remit.services import observing
 from remit.services.deps import Deps, require
 from remit.services.documents import Document, committed, read_server, server_document
 from remit.services.registry import find, prove, require_reader
+from remit.tokens.keys import is_private_key
 
-Place: TypeAlias = Literal["header", "env"]
+Place: TypeAlias = Literal["header", "env", "tls"]
 
 VAULT: Final = "vault:"
+TLS_KEY: Final = InjectedSecret("tls", "key")
 _MAX_SECRET: Final = 16 * 1024
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110 section 5.6.2: a token
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -43,10 +46,14 @@ _PROTOCOL_HEADERS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class OpenedSecrets:
-    """What to inject into one upstream: request headers, or a child's whole environment. Never shown, not by repr."""
+    """What to inject into one upstream: request headers and a certificate's key, or a child's whole environment.
+
+    Never shown, not by repr.
+    """
 
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    key: str | None = field(default=None, repr=False)
 
 
 async def add(deps: Deps, caller: PersonCaller, document: Document) -> dict[str, Json]:
@@ -55,11 +62,41 @@ async def add(deps: Deps, caller: PersonCaller, document: Document) -> dict[str,
     Raises ``Forbidden``, ``InvalidDocument``, ``NameTaken``.
     """
     require(caller, "administrator")
-    server = read_server(document, org=deps.org, id=deps.new_id("srv"), created=deps.clock.now())
+    now = deps.clock.now()
+    server = read_server(document, org=deps.org, id=deps.new_id("srv"), created=now)
+    observing.check_end(server, now)
     async with deps.store.unit(deps.org) as unit:
         await unit.nouns.add(server)
         await unit.log.append(_event(Kind.SERVER_ADDED, caller, server, private=committed(document)))
+        await observing.note(unit, caller, None, server)
     return server_document(server)
+
+
+async def change(deps: Deps, caller: PersonCaller, named: str, document: Document) -> dict[str, Json]:
+    """The record of a server as another file has it, whole, by an administrator; what is in neither file stays.
+
+    Its name and the kind of its transport stay too, and its pins, so what answers at another address is compared with
+    what was agreed to. Raises ``InvalidDocument``, ``WrongState``.
+    """
+    require(caller, "administrator")
+    now = deps.clock.now()
+    wanted = read_server(document, org=deps.org, id=deps.new_id("srv"), created=now)
+    observing.check_end(wanted, now)
+    async with deps.store.unit(deps.org) as unit:
+        server = await _active(unit, named)
+        if wanted.name != server.name:
+            raise InvalidDocument(f"the file is of server {wanted.name!r}", pointer="/name")
+        if type(wanted.transport) is not type(server.transport):
+            raise InvalidDocument("a server keeps the kind of its transport", hint="Add another server.")
+        changed = replace(
+            wanted, id=server.id, created=server.created, secrets=server.secrets, pinned=server.pinned, seen=server.seen
+        )
+        if changed != server:
+            await unit.nouns.replace(changed)
+            await prove(unit)
+            await unit.log.append(_event(Kind.SERVER_CHANGED, caller, changed, private=committed(document)))
+            await observing.note(unit, caller, server, changed)
+    return server_document(changed)
 
 
 async def retire(deps: Deps, caller: PersonCaller, named: str) -> dict[str, Json]:
@@ -104,8 +141,7 @@ async def store_secret(
     secret = _checked(place, name, value)
     async with deps.store.unit(deps.org) as unit:
         server = await _active(unit, named)
-        fits = HttpTransport if place == "header" else StdioTransport
-        if not isinstance(server.transport, fits):
+        if not _takes(server, place):
             raise InvalidDocument(f"server {server.name} takes no {place} secret", pointer="/secret")
         sealed = deps.box.seal(value.encode(), _aad(server, secret))
         await unit.secrets.put(_row(server, secret), sealed)
@@ -128,7 +164,7 @@ async def secrets_of(deps: Deps, server: Server) -> OpenedSecrets:
     if isinstance(server.transport, StdioTransport):
         return OpenedSecrets(env=_environment(server, server.transport, opened))
     headers = tuple((secret.name, value) for secret, value in opened.items() if secret.place == "header")
-    return OpenedSecrets(headers=headers)
+    return OpenedSecrets(headers=headers, key=opened.get(TLS_KEY))
 
 
 async def get(deps: Deps, caller: PersonCaller, named: str) -> dict[str, Json]:
@@ -168,7 +204,18 @@ async def _active(unit: Unit, named: str) -> Server:
     return server
 
 
+def _takes(server: Server, place: Place) -> bool:
+    transport = server.transport
+    if place == "env":
+        return isinstance(transport, StdioTransport)
+    if not isinstance(transport, HttpTransport):
+        return False
+    return place == "header" or (transport.tls is not None and transport.tls.cert is not None)
+
+
 def _checked(place: Place, name: str, value: str) -> InjectedSecret:
+    if place == "tls":
+        return _checked_key(name, value)
     pattern = _HEADER if place == "header" else _VARIABLE
     if pattern.fullmatch(name) is None or name.lower() in _PROTOCOL_HEADERS:
         raise InvalidDocument(f"{name!r} can't be the name of a {place} secret", pointer="/name")
@@ -181,6 +228,16 @@ def _checked(place: Place, name: str, value: str) -> InjectedSecret:
     if place == "header" and not (value.isascii() and value == value.strip()):
         raise InvalidDocument("a header value is ASCII without blanks around it")
     return InjectedSecret(place, name)
+
+
+def _checked_key(name: str, value: str) -> InjectedSecret:
+    if name != TLS_KEY.name:
+        raise InvalidDocument(f"{name!r} can't be the name of a tls secret: there is only tls:key", pointer="/name")
+    if len(value) > _MAX_SECRET or not is_private_key(value.encode()):
+        raise InvalidDocument(
+            "that is no private key that can be used", hint="It is one key in PEM, without a passphrase."
+        )
+    return TLS_KEY
 
 
 def _row(server: Server, secret: InjectedSecret) -> str:

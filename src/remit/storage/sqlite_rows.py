@@ -294,6 +294,11 @@ class SqliteApprovals(_Rows):
         where = "AND id > ? AND (?3 IS NULL OR state = ?3) ORDER BY id LIMIT ?4"
         return self._many(Approval, _APPROVAL + where, after or "", state, limit)
 
+    async def of_values(self, root: str) -> tuple[Approval, ...]:
+        """Questions about values of a root session."""
+        where = "AND root = ? AND json_extract(CAST(body AS TEXT), '$.kind') = 'value' ORDER BY id"
+        return self._many(Approval, _APPROVAL + where, root)
+
     async def pending_of(self, root: str) -> tuple[Approval, ...]:
         """Unanswered or unused ones of a root session."""
         return self._many(Approval, _APPROVAL + "AND root = ? AND state IN ('pending', 'approved')", root)

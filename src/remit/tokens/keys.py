@@ -3,7 +3,7 @@
 import os
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -72,3 +72,12 @@ class SecretBox:
             return self._aead.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], aad)
         except (InvalidTag, ValueError) as error:
             raise StoreUnavailable("a stored credential can't be opened", hint="Store it again.") from error
+
+
+def is_private_key(data: bytes) -> bool:
+    """Whether ``data`` is a private key in PEM that needs no passphrase."""
+    try:
+        serialization.load_pem_private_key(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return True

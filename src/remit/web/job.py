@@ -27,6 +27,7 @@ class Doors:
     sync: Callable[[PersonCaller, str], Awaitable[Json]]
     check: Callable[[PersonCaller, str], Awaitable[Json]]
     stopped: Callable[[str], Awaitable[None]]
+    health: Callable[[str], Json]
 
 
 @dataclass(frozen=True, slots=True)

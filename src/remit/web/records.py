@@ -1,5 +1,6 @@
 """Approvals and the log over HTTP, and whether this Remit can serve."""
 
+from collections.abc import Mapping
 from typing import Final, get_args
 
 from remit.audit import tree
@@ -179,9 +180,14 @@ async def settle(job: Job) -> Answer:
 
 
 async def status(job: Job) -> Answer:
-    """Health and counts."""
+    """Health and counts; ``failing`` is how many servers this process could not reach of late."""
     await job.person()
-    return await audit.status(job.deps)
+    found = await audit.status(job.deps)
+    authority = job.deps.authority.newest
+    met = [job.doors.health(server) for server in (authority.servers if authority else ())]
+    failing = sum(isinstance(one, Mapping) and one["state"] in ("failing", "resting") for one in met)
+    counts = found["counts"]
+    return {**found, "counts": {**(counts if isinstance(counts, Mapping) else {}), "failing": failing}}
 
 
 async def alive(job: Job) -> Answer:

@@ -6,7 +6,8 @@ from typing import Final
 from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
 from remit.core.errors import InvalidDocument, NotFound
-from remit.services import agents, grants, keys, people, policies, review, servers
+from remit.core.times import duration
+from remit.services import agents, grants, imports, keys, observing, people, policies, review, servers, suggestions
 from remit.services.deps import Deps
 from remit.services.servers import Place
 from remit.web.job import PAGED, Answer, Job, Made, Route, page
@@ -59,8 +60,9 @@ async def show_person(job: Job) -> Answer:
 
 
 async def list_servers(job: Job) -> Answer:
-    """Every server."""
-    return page(job, await servers.list_all(job.deps, await job.person()), "id")
+    """Every server, each with how it answered this process."""
+    found = await servers.list_all(job.deps, await job.person())
+    return page(job, [_with_health(job, server) for server in found], "id")
 
 
 async def add_server(job: Job) -> Answer:
@@ -69,8 +71,13 @@ async def add_server(job: Job) -> Answer:
 
 
 async def show_server(job: Job) -> Answer:
-    """One server."""
-    return await servers.get(job.deps, await job.person(), job.path["id"])
+    """One server, with how it answered this process."""
+    return _with_health(job, await servers.get(job.deps, await job.person(), job.path["id"]))
+
+
+def _with_health(job: Job, server: dict[str, Json]) -> dict[str, Json]:
+    health = job.doors.health(str(server["id"]))
+    return server if health is None else {**server, "health": health}
 
 
 async def sync_server(job: Job) -> Answer:
@@ -78,9 +85,34 @@ async def sync_server(job: Job) -> Answer:
     return await job.doors.sync(await job.person(), job.path["id"])
 
 
+async def import_tools(job: Job) -> Answer:
+    """Take in a tool list from a file, before the server is connected."""
+    listed = job.body["tools"]
+    return await imports.import_tools(
+        job.deps, await job.person(), job.path["id"], listed if isinstance(listed, list) else []
+    )
+
+
 async def check_server(job: Job) -> Answer:
     """Whether the server can be reached now."""
     return await job.doors.check(await job.person(), job.path["id"])
+
+
+async def change_server(job: Job) -> Answer:
+    """The record of a server, as another file has it."""
+    return await servers.change(job.deps, await job.person(), job.path["id"], job.body)
+
+
+async def observe_server(job: Job) -> Answer:
+    """Observe mode on for a time, or off."""
+    lasting = job.body.get("for")
+    until = duration(str(lasting), "/for") if lasting is not None else None
+    return await observing.switch(job.deps, await job.person(), job.path["id"], until)
+
+
+async def observed_at_server(job: Job) -> Answer:
+    """What observe mode let through there."""
+    return await observing.observed(job.deps, await job.person(), job.path["id"])
 
 
 async def approve_server(job: Job) -> Answer:
@@ -90,7 +122,7 @@ async def approve_server(job: Job) -> Answer:
 
 async def store_secret(job: Job) -> Answer:
     """Keep a credential that is injected upstream. It is never given back."""
-    places: dict[str, Place] = {"header": "header", "env": "env"}
+    places: dict[str, Place] = {"header": "header", "env": "env", "tls": "tls"}
     place = places[job.text("place")]
     caller = await job.person()
     return await servers.store_secret(job.deps, caller, job.path["id"], place, job.text("name"), job.text("value"))
@@ -175,6 +207,14 @@ async def review_of(job: Job) -> Answer:
     return await review.review_of(job.deps, await job.person(), _ref(job))
 
 
+async def suggest_review(job: Job) -> Answer:
+    """A suggested review of the definition that is offered now."""
+    given = job.body.get("results", [])
+    return await suggestions.suggestion(
+        job.deps, await job.person(), _ref(job), given if isinstance(given, list) else []
+    )
+
+
 async def apply_review(job: Job) -> Answer:
     """Sign a review of the quarantined definition."""
     caller = await job.person()
@@ -235,6 +275,9 @@ ROUTES = (
     Route("GET", "/v1/servers/{id}", "person", show_server, "one server", gives="Server"),
     Route("PATCH", "/v1/servers/{id}", "person", mover("servers"), "retire", "StateRequest", "Server"),
     Route("POST", "/v1/servers/{id}/sync", "person", sync_server, "read its tool list", "TokenRequest", "SyncAnswer"),
+    Route(
+        "POST", "/v1/servers/{id}/import", "person", import_tools, "take in a tool list", "ImportRequest", "SyncAnswer"
+    ),
     Route("POST", "/v1/servers/{id}/check", "person", check_server, "can it be reached", "TokenRequest", "ServerCheck"),
     Route(
         "POST",
@@ -245,6 +288,9 @@ ROUTES = (
         "FingerprintRequest",
         "Server",
     ),
+    Route("POST", "/v1/servers/{id}/change", "person", change_server, "its record anew", "Server", "Server"),
+    Route("POST", "/v1/servers/{id}/observe", "person", observe_server, "observe mode", "ObserveMode", "Server"),
+    Route("GET", "/v1/servers/{id}/observed", "person", observed_at_server, "what it let through", gives="Observed"),
     Route("POST", "/v1/servers/{id}/secrets", "person", store_secret, "keep a credential", "SecretRequest", "Server"),
     Route("GET", "/v1/grants", "person", list_grants, "all grants", gives="Page", query=("agent", *PAGED)),
     Route("POST", "/v1/grants", "person", apply_grant, "a new grant", "Grant", "Grant"),
@@ -273,6 +319,15 @@ ROUTES = (
         apply_review,
         "sign a review",
         "ToolReview",
+        "ToolReview",
+    ),
+    Route(
+        "POST",
+        "/v1/tools/{server}/{tool:path}/suggest",
+        "person",
+        suggest_review,
+        "a suggested review",
+        "SuggestRequest",
         "ToolReview",
     ),
     Route(

@@ -43,9 +43,13 @@ def create_app(
     stopped: Callable[[str], Awaitable[None]],
     limits: JsonLimits,
     signer: Signer,
+    health: Callable[[str], Json] = lambda _: None,
 ) -> ASGIApp:
-    """The application. ``sync`` and ``check`` reach a server; ``stopped`` hears that a session has ended."""
-    doors = Doors(signer, Readiness(deps, signer), sync, check, stopped)
+    """The application. ``sync`` and ``check`` reach a server; ``stopped`` hears that a session has ended.
+
+    ``health`` is how the server with an id answered this process, None where nobody knows.
+    """
+    doors = Doors(signer, Readiness(deps, signer), sync, check, stopped, health)
     by_path: dict[str, dict[str, Route]] = {}
     for route in ROUTES:
         by_path.setdefault(route.path, {})[route.method] = route

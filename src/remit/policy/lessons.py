@@ -1,0 +1,229 @@
+"""What one call taught a session: the records that it showed, as its review has them, and what it made.
+
+A lesson holds no text of third parties (FLOW_RULES A5): of what others can write it keeps only whether it stands whole
+in the task, which is how a name in the task finds its record, and how a second one that fits is noticed. A lesson is a
+frozen value, so a session's memory is a fold over its lessons, and the same on every replica.
+"""
+
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Final
+
+from remit.core.canonical import Json, canonical, digest
+from remit.core.errors import Malformed
+from remit.core.tools import Effect, FieldReview, ToolReview, Writer
+from remit.core.values import Atom, atom, qualified
+from remit.policy.flow import Leaf, Parse, leaves, reviewable
+from remit.policy.task import Task
+
+MAX_LEAVES: Final = 20_000
+_LONGEST_TOKEN: Final = 40
+_TOKEN: Final = 4
+"""Letters that a word of a name needs to point at it (rule B7)."""
+_CREATING: Final[frozenset[Effect]] = frozenset({"write", "spend", "admin"})
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One system-written value of a record, and the general pointer of its field."""
+
+    path: str
+    atom: Atom
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it was shown. ``key`` tells it from others, also when another read shows it again.
+
+    ``names`` are the phrases of the task that its system-written naming fields say whole, ``open_names`` those of
+    naming fields that others can write, ``tokens`` the words of a name of it that others can't write.
+    """
+
+    key: str
+    said: tuple[Said, ...]
+    names: frozenset[str] = frozenset()
+    open_names: frozenset[str] = frozenset()
+    tokens: frozenset[str] = frozenset()
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """One finished call. ``read`` is the same for all calls that differ only in paging."""
+
+    call: str
+    tool: str
+    server: str
+    effect: Effect
+    read: str
+    bound: bool
+    wide: bool
+    listing: Writer
+    records: tuple[Record, ...] = ()
+    minted: tuple[Atom, ...] = ()
+    targets: tuple[Atom, ...] = ()
+    outside: bool = False
+    cut: bool = False
+
+    @property
+    def teaches(self) -> bool:
+        """Whether a memory is any different for it."""
+        return bool(self.records or self.minted or self.targets or self.cut)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A record while its leaves are gathered."""
+
+    said: list[Said] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+    open_names: set[str] = field(default_factory=set)
+    titles: list[tuple[str, bool]] = field(default_factory=list)
+    id: str | None = None
+    own: bool = False
+
+
+def lesson(
+    call: str,
+    review: ToolReview,
+    arguments: Mapping[str, Json],
+    result: Json,
+    *,
+    task: Task,
+    endorsed: AbstractSet[str],
+    targets: tuple[Atom, ...],
+    parse: Parse,
+) -> Lesson:
+    """What the finished call ``call`` taught. ``endorsed`` are the pointers of its own endorsed arguments."""
+    server = review.tool.partition("/")[0]
+    document = reviewable(review.output, result, parse) if isinstance(result, Mapping) else None
+    failed = isinstance(result, Mapping) and result.get("isError") is True
+    shown = () if document is None or failed else tuple(leaves(document, MAX_LEAVES, empties=True))
+    cut = bool(shown) and shown[-1].rest
+    records = tuple(_records(review, server, shown, task))
+    bound, only = _how_bound(review, arguments, endorsed)
+    pages = [leaf.value for leaf in leaves(arguments, MAX_LEAVES) if _paging(review, leaf.general)]
+    return Lesson(
+        call=call,
+        tool=review.tool,
+        server=server,
+        effect=review.effect,
+        read=_read_key(review, arguments),
+        bound=bound,
+        wide=only and not cut and all(_open_ended(value, len(records)) for value in pages),
+        listing=review.output.records.listing if review.output.records else "anyone",
+        records=records,
+        minted=() if failed else tuple(_minted(review, server, document)),
+        targets=() if failed else targets,
+        outside=not only and review.effect == "read",
+        cut=cut,
+    )
+
+
+def _paging(review: ToolReview, pointer: str) -> bool:
+    return review.output.records is not None and pointer in review.output.records.page
+
+
+def _open_ended(value: Json, rows: int) -> bool:
+    """Whether a paging argument cut nothing off: a page larger than what came, from the beginning (rule B6)."""
+    return isinstance(value, int) and not isinstance(value, bool) and (value == 0 or value > rows)
+
+
+def _how_bound(review: ToolReview, arguments: Mapping[str, Json], endorsed: AbstractSet[str]) -> tuple[bool, bool]:
+    """Whether endorsed arguments chose what was read (B5), and whether no other argument did (B6)."""
+    chosen = [leaf for leaf in leaves(arguments, MAX_LEAVES) if not _paging(review, leaf.general)]
+    good = [leaf.pointer in endorsed for leaf in chosen]
+    return bool(good) and all(good), all(good)
+
+
+def _read_key(review: ToolReview, arguments: Mapping[str, Json]) -> str:
+    kept = [[leaf.pointer, leaf.value] for leaf in leaves(arguments, MAX_LEAVES) if not _paging(review, leaf.general)]
+    return digest(canonical([review.tool, kept]))
+
+
+# Records
+
+
+def _records(review: ToolReview, server: str, shown: tuple[Leaf, ...], task: Task) -> Iterator[Record]:
+    at = review.output.records.at if review.output.records else ""
+    depth = at.count("/")
+    drafts: dict[str, _Draft] = {}
+    for leaf in shown:
+        if leaf.rest:
+            break
+        field_review = review.output.fields.get(leaf.general)
+        inside = bool(at) and (leaf.general == at or leaf.general.startswith(f"{at}/"))
+        place = "/".join(leaf.pointer.split("/")[: depth + 1]) if inside else ""
+        if field_review is None or isinstance(leaf.value, (Mapping, list, tuple)):
+            if inside:
+                drafts.setdefault(place, _Draft())
+            continue
+        _note(drafts.setdefault(place, _Draft()), review, server, leaf, field_review, task)
+    for place, draft in drafts.items():
+        if not place and at:
+            if draft.said:
+                yield _record(review, draft, f"{review.tool}#root")
+            continue
+        yield _record(review, draft, place)
+
+
+def _note(draft: _Draft, review: ToolReview, server: str, leaf: Leaf, told: FieldReview, task: Task) -> None:
+    kind = qualified(
+        told.type, server, leaf.general.rpartition("/")[2] if leaf.general[-1:] != "*" else leaf.general.split("/")[-2]
+    )
+    one = atom(kind, leaf.value)
+    if told.writer == "system" and one is not None:
+        draft.said.append(Said(leaf.general, one))
+    if told.custodian and one is not None and told.writer == "system":
+        draft.own = draft.own or one in task.own
+    # An id that others can write is nobody's: it would lend a planted record the names of another.
+    is_id = review.output.records is not None and leaf.general == review.output.records.id
+    if is_id and told.writer == "system" and one is not None:
+        draft.id = f"{one.type}\x00{one.text}"
+    if told.naming and isinstance(leaf.value, str):
+        phrase = task.phrase(leaf.value)
+        if phrase is not None:
+            (draft.names if told.writer == "system" else draft.open_names).add(phrase)
+        draft.titles.append((leaf.value, told.writer == "system"))
+
+
+def _record(review: ToolReview, draft: _Draft, place: str) -> Record:
+    said: Json = [[one.path, one.atom.type, one.atom.text] for one in draft.said]
+    key = draft.id or f"{review.tool}\x00{place}\x00{digest(canonical(said))}"
+    titles = [title for title, closed in draft.titles if closed or draft.own]
+    return Record(
+        key,
+        tuple(draft.said),
+        frozenset(draft.names),
+        frozenset(draft.open_names),
+        frozenset(token for title in titles for token in _tokens(title)),
+        draft.own,
+    )
+
+
+def _tokens(title: str) -> Iterator[str]:
+    word = ""
+    for character in [*title.casefold()[:400], " "]:
+        if character.isalpha():
+            word += character
+        else:
+            if _TOKEN <= len(word) <= _LONGEST_TOKEN:
+                yield word
+            word = ""
+
+
+def _minted(review: ToolReview, server: str, document: Json) -> Iterator[Atom]:
+    """Ids at the root of the structured result of a creating call (rule B2)."""
+    if review.effect not in _CREATING or not isinstance(document, Mapping):
+        return
+    for pointer, kind in review.mints.items():
+        name = pointer.removeprefix("/").replace("~1", "/").replace("~0", "~")
+        if "/" in pointer.removeprefix("/"):
+            continue
+        try:
+            one = atom(qualified(kind, server, name), document.get(name))
+        except Malformed:
+            continue
+        if one is not None:
+            yield one
