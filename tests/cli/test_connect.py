@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from remit.sdk.client import read_json
+from remit.sdk.answers import read_json
 from tests.cli.program import Run, served, write
 from tests.cli.steps import ok, working
 

@@ -71,7 +71,7 @@ def test_hidden_and_look_alike_characters_of_a_question_are_written_out(run: Run
 @given(st.dictionaries(st.text(max_size=6), st.text(max_size=8) | st.integers(-(2**63), 2**63 - 1), max_size=3))
 @pytest.mark.claim("approval:shown-is-hashed")
 def test_what_is_drawn_is_all_that_is_hashed(arguments: dict[str, str | int]) -> None:
-    from remit.sdk.client import read_json  # noqa: PLC0415  # the reader that has no part in drawing
+    from remit.sdk.answers import read_json  # noqa: PLC0415  # the reader that has no part in drawing
 
     assert canonical(read_json(json_text(arguments))) == canonical(arguments)
 

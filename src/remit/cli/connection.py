@@ -30,7 +30,8 @@ from remit.core.errors import (
     StoreUnavailable,
     Unauthenticated,
 )
-from remit.sdk.client import TIMEOUT, RemitClient, read_json
+from remit.sdk.answers import read_json
+from remit.sdk.client import TIMEOUT, RemitClient
 from remit.storage.instances import alive
 
 Clients: TypeAlias = Callable[[str], RemitClient]

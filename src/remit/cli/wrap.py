@@ -43,7 +43,8 @@ from remit.core.ids import check_slug
 from remit.core.times import from_text
 from remit.gateway.wrap import SessionDoor, pump
 from remit.guards.json_in import JsonLimits
-from remit.sdk.client import RemitClient, read_json
+from remit.sdk.answers import read_json
+from remit.sdk.client import RemitClient
 from remit.tokens import apikeys
 
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT)

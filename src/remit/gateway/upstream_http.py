@@ -25,6 +25,7 @@ import aiohttp
 from multidict import CIMultiDict
 
 from remit.gateway.upstream_eras import Eras
+from remit.gateway.upstream_hello import check_discovered, check_initialized, initialize_params, stateless_info
 from remit.gateway.upstream_reach import context, refused_certificate, unreached
 from remit.gateway.upstream_wire import (
     HEARD,
@@ -46,14 +47,10 @@ from remit.gateway.upstream_wire import (
     Usage,
     answer,
     cancelled,
-    check_discovered,
-    check_initialized,
     in_envelope,
-    initialize_params,
     notification,
     read_message,
     request,
-    stateless_info,
 )
 
 JSON: Final = "application/json"

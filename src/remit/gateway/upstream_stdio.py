@@ -21,6 +21,7 @@ from signal import SIGKILL
 from typing import Final, cast
 
 from remit.gateway.upstream_eras import Eras
+from remit.gateway.upstream_hello import check_discovered, check_initialized, initialize_params, stateless_info
 from remit.gateway.upstream_wire import (
     LIST_CHANGED,
     Counters,
@@ -38,15 +39,11 @@ from remit.gateway.upstream_wire import (
     Usage,
     answer,
     cancelled,
-    check_discovered,
-    check_initialized,
     in_envelope,
-    initialize_params,
     notification,
     progress_token,
     read_message,
     request,
-    stateless_info,
 )
 
 STDIN, STDOUT, STDERR = 0, 1, 2

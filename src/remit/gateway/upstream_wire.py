@@ -27,7 +27,7 @@ import msgspec
 import yarl
 
 from remit.core.errors import InvalidDocument, UpstreamUnavailable
-from remit.gateway.revisions import HANDSHAKE, NEWEST, NEWEST_HANDSHAKE, enveloped
+from remit.gateway.revisions import NEWEST, enveloped
 
 METHOD_NOT_FOUND: Final = -32601
 VERSION: Final = importlib.metadata.version("remit")
@@ -388,20 +388,8 @@ class Message(msgspec.Struct, frozen=True):
         return None
 
 
-class _Initialized(msgspec.Struct, frozen=True, rename="camel"):
-    protocol_version: str
-    capabilities: msgspec.Raw
-    server_info: msgspec.Raw
-
-
-class _Discovered(msgspec.Struct, frozen=True, rename="camel"):
-    supported_versions: list[str]
-
-
-_discovered = msgspec.json.Decoder(_Discovered)
 _messages = msgspec.json.Decoder(Message)
 _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_initialized = msgspec.json.Decoder(_Initialized)
 
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 """What msgspec raises for bytes that are not the JSON we expect; RecursionError for deep nesting."""
@@ -457,50 +445,9 @@ def answer(message: Message) -> bytes | None:
     return b'{"jsonrpc":"2.0","id":' + raw + b',"error":' + refusal + b"}"
 
 
-def initialize_params() -> bytes:
-    """What we say of ourselves: no capabilities, so that no server has a reason to ask us for anything."""
-    client = {"name": "remit", "version": VERSION}
-    me = {"protocolVersion": NEWEST_HANDSHAKE, "capabilities": {}, "clientInfo": client}
-    return msgspec.json.encode(me)
-
-
 def in_envelope(method: str, params: bytes | None) -> tuple[bytes, dict[str, str]]:
     """Params and headers as a stateless server wants them; ``NotSent`` if the params are not exactly one object."""
     try:
         return enveloped(method, params, VERSION)
     except UNREADABLE:
         raise NotSent("the params of a request must be one JSON object") from None
-
-
-def check_initialized(reply: Result) -> tuple[bytes, str]:
-    """The raw answer to ``initialize`` and its revision; ``NotSent`` if it is unreadable or speaks one we don't."""
-    try:
-        hello = _initialized.decode(reply.raw)
-    except UNREADABLE:
-        raise NotSent("the server's answer to initialize is not readable", cause="not_mcp") from None
-    if hello.protocol_version not in HANDSHAKE:
-        raise NotSent(f"the server speaks none of the protocol revisions {', '.join(HANDSHAKE)}")
-    return reply.raw, hello.protocol_version
-
-
-def stateless_info(reply: Reply) -> bytes | None:
-    """The raw answer to ``server/discover`` of a server that speaks our stateless revision; None from any other."""
-    if isinstance(reply, ErrorReply):
-        return None
-    try:
-        return reply.raw if NEWEST in _discovered.decode(reply.raw).supported_versions else None
-    except UNREADABLE:
-        return None
-
-
-def check_discovered(reply: Reply) -> bytes:
-    """The raw answer to ``server/discover``; ``NotSent`` if it refuses, is unreadable or speaks no revision of ours."""
-    if isinstance(reply, ErrorReply):
-        raise NotSent("the server refused to be initialized, and to say what it is", cause="not_mcp")
-    try:
-        found = _discovered.decode(reply.raw)
-    except UNREADABLE:
-        raise NotSent("the server's answer to server/discover is not readable", cause="not_mcp") from None
-    if NEWEST not in found.supported_versions:
-        raise NotSent(f"the server has no handshake and does not speak protocol revision {NEWEST}")
-    return reply.raw

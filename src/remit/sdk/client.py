@@ -16,9 +16,7 @@ Rules:
 What it does not know: where the server is, where keys are kept, and how anything looks on a screen.
 """
 
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from decimal import Decimal
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias
 from urllib.parse import quote
@@ -26,19 +24,8 @@ from urllib.parse import quote
 import httpx
 
 from remit.core.canonical import Json, canonical
-from remit.core.errors import (
-    BadInput,
-    Conflict,
-    Forbidden,
-    InternalError,
-    Malformed,
-    NotFound,
-    RemitError,
-    TooLarge,
-    Unauthenticated,
-    Unavailable,
-    UnsupportedMedia,
-)
+from remit.core.errors import NotFound, Unauthenticated, Unavailable
+from remit.sdk.answers import HINT, parse, refusal, unreachable
 
 Noun: TypeAlias = Literal["agents", "servers", "grants", "keys", "people"]
 Document: TypeAlias = dict[str, Any]
@@ -47,22 +34,8 @@ Document: TypeAlias = dict[str, Any]
 TIMEOUT: Final = 75.0
 _PAGE: Final = 200
 _OK: Final = range(200, 300)
-_HINT: Final = "See that it runs (`remit up`) and that the address is right; nothing was allowed."
 # How canonical JSON writes the end of a checkpoint line, with which every whole export ends.
 _LAST_LINE: Final = b'","t":"checkpoint"}\n'
-
-# Where a problem carries a code that this version does not know, its status still tells which branch of the tree.
-_BY_STATUS: Final[dict[int, type[RemitError]]] = {
-    400: BadInput,
-    401: Unauthenticated,
-    403: Forbidden,
-    404: NotFound,
-    409: Conflict,
-    413: TooLarge,
-    415: UnsupportedMedia,
-    422: BadInput,
-    500: InternalError,
-}
 
 
 class RemitClient:
@@ -124,14 +97,14 @@ class RemitClient:
             kind = {"content-type": "application/json"}
             response = await self._http.post(path, content=message, headers={**(headers or {}), **kind})
         except httpx.HTTPError as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
         if response.status_code == httpx.codes.ACCEPTED:
             return None
         answered = (httpx.codes.OK, httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND)
         is_json = response.headers.get("content-type", "").partition(";")[0] == "application/json"
         if response.status_code in answered and is_json:
             return response.content
-        raise _error(response)
+        raise refusal(response)
 
     # ---- sessions and calls
 
@@ -163,7 +136,7 @@ class RemitClient:
         body: dict[str, Json] = {"call_id": call_id, "tool": tool, "arguments": arguments}
         answer = await self._object("POST", f"/v1/sessions/{_part(session)}/decide", body)
         if answer.get("decision") not in ("allow", "deny", "ask"):
-            raise Unavailable("the answer is no decision", hint=_HINT)
+            raise Unavailable("the answer is no decision", hint=HINT)
         return answer
 
     async def observe(
@@ -356,15 +329,15 @@ class RemitClient:
             async with self._http.stream("GET", "/v1/audit/export", params=params) as response:
                 if response.status_code not in _OK:
                     await response.aread()
-                    raise _error(response)
+                    raise refusal(response)
                 end = b""
                 async for part in response.aiter_bytes():
                     end = (end + part)[-len(_LAST_LINE) :]
                     yield part
         except httpx.HTTPError as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
         if end != _LAST_LINE:
-            raise Unavailable("the export broke off before its signed end", hint=_HINT)
+            raise Unavailable("the export broke off before its signed end", hint=HINT)
 
     async def unknown_calls(self) -> list[Document]:
         """Calls with an intent and no known outcome: spent, and to be settled by a person."""
@@ -396,7 +369,7 @@ class RemitClient:
             page = await self._object("GET", path, params={**filters, "limit": str(_PAGE), "after": after})
             items, following = page.get("items"), page.get("next")
             if not isinstance(items, list) or (following is not None and following == after):
-                raise Unavailable("the answer is no page of a list", hint=_HINT)
+                raise Unavailable("the answer is no page of a list", hint=HINT)
             found.extend(items)
             if following is None:
                 return found
@@ -409,9 +382,9 @@ class RemitClient:
         body: Mapping[str, Json] | None = None,
         params: Mapping[str, str | None] | None = None,
     ) -> Document:
-        value = _parse(await self._send(method, path, body, params))
+        value = parse(await self._send(method, path, body, params))
         if not isinstance(value, dict):
-            raise Unavailable("the answer is no JSON object", hint=_HINT)
+            raise Unavailable("the answer is no JSON object", hint=HINT)
         return value
 
     async def _send(
@@ -428,59 +401,10 @@ class RemitClient:
         try:
             response = await self._http.request(method, path, params=asked, content=content, headers=headers)
         except httpx.HTTPError as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
         if response.status_code not in _OK:
-            raise _error(response)
+            raise refusal(response)
         return response
-
-
-def read_json(text: str | bytes) -> Any:
-    """JSON with exact numbers. Raises ``Malformed`` for a duplicate key, NaN, or what is not JSON."""
-    try:
-        return json.loads(text, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise Malformed(f"this is not JSON: {error}") from error
-
-
-def _parse(response: httpx.Response) -> object:
-    try:
-        return read_json(response.content)
-    except Malformed as error:
-        raise Unavailable("the answer is not JSON", hint=_HINT) from error
-
-
-def _error(response: httpx.Response) -> RemitError:
-    """The error behind a refusing response; what does not read as a problem is ``Unavailable``."""
-    try:
-        problem = read_json(response.content)
-    except Malformed:
-        problem = None
-    if not isinstance(problem, dict) or not isinstance(problem.get("code"), str):
-        return Unavailable(f"the server answered {response.status_code} without saying why", hint=_HINT)
-    kind = _classes().get(problem["code"]) or _BY_STATUS.get(response.status_code, Unavailable)
-    event, pointer = problem.get("event"), problem.get("pointer")
-    return kind(
-        str(problem.get("detail", "")),
-        hint=str(problem["hint"]) if problem.get("hint") else None,
-        pointer=pointer if isinstance(pointer, str) else None,
-        event=event if isinstance(event, int) and not isinstance(event, bool) else None,
-    )
-
-
-def _unreachable(error: httpx.HTTPError) -> Unavailable:
-    return Unavailable(f"Remit did not answer: {error or type(error).__name__}", hint=_HINT)
-
-
-def _classes() -> dict[str, type[RemitError]]:
-    """Every error class of the core's tree by its code; a subclass made elsewhere is its parent to a caller."""
-    found: dict[str, type[RemitError]] = {}
-    waiting: list[type[RemitError]] = [RemitError]
-    while waiting:
-        kind = waiting.pop()
-        if kind.__module__ == RemitError.__module__:
-            found[kind.code] = kind
-            waiting.extend(kind.__subclasses__())
-    return found
 
 
 def _part(name: str) -> str:
@@ -502,14 +426,3 @@ def _header_safe(credential: str) -> str:
     if not credential.isascii() or not credential.isprintable() or " " in credential:
         raise Unauthenticated("this credential holds characters that no key or token has")
     return credential
-
-
-def _no_constant(text: str) -> object:
-    raise ValueError(f"{text} is no JSON number")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    out = dict(pairs)
-    if len(out) != len(pairs):
-        raise ValueError("an object names a member twice")
-    return out
