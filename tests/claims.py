@@ -158,6 +158,14 @@ CLAIMS: dict[str, Claim] = {
     "denial:storm-suspends": Claim(
         "A storm of refused calls closes a session and all under its root for a while.", "MP", "DESIGN 6"
     ),
+    "access:asking-grants-nothing": Claim(
+        "An access request grants nothing and holds no word of an agent's: what it proposes, an administrator applies.",
+        "MP",
+        "DESIGN 6",
+    ),
+    "access:bounded": Claim(
+        "However often an agent is refused, its requests are few and of a bounded size.", "MP", "DESIGN 6"
+    ),
     "surface:own-door-only": Claim(
         "Resources, prompts and completion are never reached as tools, nor a tool as one of them, whatever its name.",
         "MPU",

@@ -252,7 +252,8 @@ async def test_a_denial_has_the_form_that_interfaces_fix(house: House) -> None:
     [reason] = decision["reasons"]
     assert decision["decision"] == "deny"
     assert reason["code"] == "budget.exceeded"
-    expected = f"Remit refused office/pay_invoice: {reason['text']}. {reason['hint']} [{reason['code']}, event "
+    where = f"Access can be requested at {decision['request_access']['url']}."
+    expected = f"Remit refused office/pay_invoice: {reason['text']}. {reason['hint']} {where} [{reason['code']}, event "
     assert text_of(result) == f"{expected}{decision['event']}]"
     leaf = (await house.world.leaves())[decision["event"]]
     assert (leaf["k"], leaf["codes"], leaf["call"]) == (60, ["budget.exceeded"], decision["call_id"])
