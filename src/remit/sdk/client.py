@@ -17,7 +17,10 @@ What it does not know: where the server is, where keys are kept, and how anythin
 """
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias
@@ -47,7 +50,15 @@ Document: TypeAlias = dict[str, Any]
 TIMEOUT: Final = 75.0
 _PAGE: Final = 200
 _OK: Final = range(200, 300)
+_ELSEWHERE: Final = range(300, 400)
+_JSON: Final = "application/json"
+_EVENTS: Final = "text/event-stream"
+# With these the MCP door answers in JSON-RPC.
+_ANSWERED: Final = (httpx.codes.OK, httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND)
 _HINT: Final = "See that it runs (`remit up`) and that the address is right; nothing was allowed."
+NOT_KNOWN: Final = "What became of the message is not known here: look in Remit's log before it is sent again."
+# Before any byte of the request was sent.
+_NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 # How canonical JSON writes the end of a checkpoint line, with which every whole export ends.
 _LAST_LINE: Final = b'","t":"checkpoint"}\n'
 
@@ -63,6 +74,14 @@ _BY_STATUS: Final[dict[int, type[RemitError]]] = {
     422: BadInput,
     500: InternalError,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class McpAnswer:
+    """What comes back for one MCP message: one JSON document or an event stream, in parts of any size."""
+
+    is_stream: bool
+    parts: AsyncIterator[bytes]
 
 
 class RemitClient:
@@ -111,27 +130,47 @@ class RemitClient:
 
     # ---- MCP
 
+    @asynccontextmanager
+    async def mcp_stream(
+        self, message: bytes, server: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[McpAnswer | None]:
+        """Send one MCP message as it stands (session token): what comes back, as it comes; None where nothing is due.
+
+        With ``server``, tools go by that server's own names; ``headers`` are those that the message's revision wants.
+        A JSON-RPC error is an answer and not raised. Leaving before the end closes the connection.
+        """
+        path = "/mcp" if server is None else f"/mcp/{_part(server)}"
+        own = {"content-type": _JSON, "accept": f"{_JSON}, {_EVENTS}"}
+        try:
+            async with self._http.stream("POST", path, content=message, headers={**(headers or {}), **own}) as response:
+                kind = response.headers.get("content-type", "").partition(";")[0]
+                if response.status_code == httpx.codes.ACCEPTED:
+                    yield None
+                elif response.status_code in _ANSWERED and kind == _JSON:
+                    yield McpAnswer(is_stream=False, parts=response.aiter_bytes())
+                elif response.status_code == httpx.codes.OK and kind == _EVENTS:
+                    yield McpAnswer(is_stream=True, parts=response.aiter_bytes())
+                else:
+                    await response.aread()
+                    raise _error(response, NOT_KNOWN)
+        except httpx.HTTPError as error:
+            raise _broken_off(error) from error
+
     async def mcp(
         self, message: bytes, server: str | None = None, headers: Mapping[str, str] | None = None
     ) -> bytes | None:
-        """Send one MCP message as it stands (session token): the JSON-RPC answer's bytes; None where none is due.
-
-        With ``server``, tools go by that server's own names; ``headers`` are those that the message's revision wants.
-        A JSON-RPC error is an answer and not raised.
-        """
+        """Send one MCP message as ``mcp_stream`` does, to be answered by one JSON document; None where none is due."""
         path = "/mcp" if server is None else f"/mcp/{_part(server)}"
         try:
-            kind = {"content-type": "application/json"}
-            response = await self._http.post(path, content=message, headers={**(headers or {}), **kind})
+            response = await self._http.post(path, content=message, headers={**(headers or {}), "content-type": _JSON})
         except httpx.HTTPError as error:
-            raise _unreachable(error) from error
+            raise _broken_off(error) from error
         if response.status_code == httpx.codes.ACCEPTED:
             return None
-        answered = (httpx.codes.OK, httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND)
-        is_json = response.headers.get("content-type", "").partition(";")[0] == "application/json"
-        if response.status_code in answered and is_json:
+        is_json = response.headers.get("content-type", "").partition(";")[0] == _JSON
+        if response.status_code in _ANSWERED and is_json:
             return response.content
-        raise _error(response)
+        raise _error(response, NOT_KNOWN)
 
     # ---- sessions and calls
 
@@ -412,14 +451,14 @@ def _parse(response: httpx.Response) -> object:
         raise Unavailable("the answer is not JSON", hint=_HINT) from error
 
 
-def _error(response: httpx.Response) -> RemitError:
-    """The error behind a refusing response; what does not read as a problem is ``Unavailable``."""
+def _error(response: httpx.Response, hint: str = _HINT) -> RemitError:
+    """The error behind a refusing response; what does not read as a problem is ``Unavailable``, with ``hint``."""
     try:
         problem = read_json(response.content)
     except Malformed:
         problem = None
     if not isinstance(problem, dict) or not isinstance(problem.get("code"), str):
-        return Unavailable(f"the server answered {response.status_code} without saying why", hint=_HINT)
+        return _unexplained(response.status_code, hint)
     kind = _classes().get(problem["code"]) or _BY_STATUS.get(response.status_code, Unavailable)
     event, pointer = problem.get("event"), problem.get("pointer")
     return kind(
@@ -430,8 +469,45 @@ def _error(response: httpx.Response) -> RemitError:
     )
 
 
+def _unexplained(status: int, hint: str) -> RemitError:
+    """The error behind a refusal that is no problem document: of a proxy, or of what is no Remit."""
+    if status in _ELSEWHERE:
+        where = "Redirects are not followed: give the address that it leads to."
+        return Unavailable(f"the server answered {status}, a redirect", hint=where)
+    kind = {401: Unauthenticated, 403: Forbidden}.get(status)
+    if kind is not None:
+        before = "Remit says why; so this is something before it, which does not take this credential."
+        return kind(f"the server answered {status} without saying why", hint=before)
+    return Unavailable(f"the server answered {status} without saying why", hint=hint)
+
+
 def _unreachable(error: httpx.HTTPError) -> Unavailable:
+    distrusted = _distrusted(error)
+    if distrusted is not None:
+        return distrusted
     return Unavailable(f"Remit did not answer: {error or type(error).__name__}", hint=_HINT)
+
+
+def _broken_off(error: httpx.HTTPError) -> Unavailable:
+    """What is said where a message may have been acted on before the connection failed."""
+    if isinstance(error, _NOT_SENT):
+        return _unreachable(error)
+    return Unavailable(f"Remit did not answer: {error or type(error).__name__}", hint=NOT_KNOWN)
+
+
+def _distrusted(error: BaseException) -> Unavailable | None:
+    """What is said of a certificate that was not accepted, if that is behind this error."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return None
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        return Unavailable(f"no TLS connection could be made: {cause.reason or cause}", hint="Is this an https port?")
+    return Unavailable(
+        f"the certificate of the server is not accepted: {cause.verify_message.rstrip('.')}",
+        hint="Nothing was sent. Check the address; name an authority of your own in SSL_CERT_FILE.",
+    )
 
 
 def _classes() -> dict[str, type[RemitError]]:
