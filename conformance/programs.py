@@ -3,9 +3,8 @@
 Those from npm are locked with their hashes in ``npm/`` (``npm install --package-lock-only
 --omit-lockfile-registry-resolved`` there makes the lock anew) and installed into ``build/npm``; none of their install
 scripts is run. ``mcp-server-sqlite`` needs an older SDK than ours, so it has an environment of its own in
-``build/sqlite``, made from ``sqlite/requirements.lock``, which ``pip-compile --generate-hashes`` with
-``--no-emit-find-links`` makes anew.
-What is installed once is used as it is, with no word to any registry.
+``build/sqlite``, made from ``sqlite/requirements.lock`` (``pip-compile --generate-hashes --no-emit-find-links`` makes
+that anew). What is installed once is used as it is, with no word to any registry.
 """
 
 import fcntl

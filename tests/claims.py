@@ -145,6 +145,12 @@ CLAIMS: dict[str, Claim] = {
     "cli:no-credential-stands-in-for-another": Claim(
         "A person's key is never used where a host key or session token is missing.", "MP", "INTERFACES 1"
     ),
+    "cli:key-goes-to-one-address": Claim(
+        "A key for a Remit elsewhere goes to the address that was given: over TLS that is checked, past no redirect or "
+        "proxy.",
+        "U",
+        "INTERFACES 6",
+    ),
     "cli:person-key-is-private": Claim("A person key that others may read is refused.", "P", "INTERFACES 6"),
     "sdk:fails-closed": Claim("Silence, or anything that is no decision, is never read as a yes.", "MU", "DESIGN 3"),
     "gateway:closed-method-table": Claim(

@@ -5,12 +5,8 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mcp import Client, StdioServerParameters
@@ -19,116 +15,13 @@ from mcp.client.stdio import stdio_client
 from remit.core.events import Kind
 from tests.cli.program import PROGRAM, Run, process, served, write
 from tests.cli.steps import AGENT, ok, working
-from tests.gateway import child as stdio_server
-
-SERVER = Path(stdio_server.__file__)
-GRANT = """kind: Grant
-agent: reader
-tools: [child/whoami, child/hang]
-expires: 2031-01-31T00:00:00.000Z
-"""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A home with an agent at work, and a server that writes down what it does."""
-
-    run: Run
-    home: Path
-    env: dict[str, str]
-    acts: Path
-
-    @property
-    def command(self) -> list[str]:
-        return [sys.executable, str(SERVER), str(self.acts)]
-
-    def remit(self, *arguments: str) -> Any:
-        """The document that a command answers."""
-        return ok(self.run(*arguments, "--json"))
-
-    def wrapped(self, *more: str, command: list[str] | None = None) -> list[str]:
-        """The arguments of ``remit wrap`` for this server."""
-        options = ["--agent", "reader", "--server", "child", *more]
-        return ["--home", str(self.home), "wrap", *options, "--", *(command or self.command)]
-
-    def reviewed(self) -> None:
-        """Review ``whoami`` and ``hang``, and grant them; the rest stays in quarantine."""
-        offered = {tool["tool"]: tool["offered"] for tool in self.remit("tool", "list")["items"]}
-        for name in ("whoami", "hang"):
-            review = f"""{{kind: ToolReview, server: child, tool: {name}, effect: read,
-                fingerprint: "{offered[f"child/{name}"]}", arguments: {{/id: {{role: reference, type: text}}}}}}"""
-            self.remit("tool", "review", "apply", write(self.home / "review.yaml", review))
-        self.remit("grant", "apply", write(self.home / "grant.yaml", GRANT))
-
-    def state(self, session: str) -> str:
-        """How a session stands."""
-        return str(self.remit("session", "show", session)["state"])
-
-    def acted(self) -> list[str]:
-        """What the server did."""
-        return [line.split()[0] for line in self.acts.read_text().splitlines()] if self.acts.exists() else []
+from tests.cli.wrapping import GRANT, SERVER, Scene, until, wrapping
 
 
 @pytest.fixture
 def scene(run: Run, home: Path, tmp_path: Path) -> Scene:
     _, env = working(run, tmp_path)
     return Scene(run, home, env, tmp_path / "acts.txt")
-
-
-@dataclass
-class Wrapped:
-    """A running ``remit wrap``, spoken to by hand."""
-
-    process: subprocess.Popen[bytes]
-    said: Path
-
-    def tell(self, line: bytes) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(line + b"\n")
-        self.process.stdin.flush()
-
-    def ask(self, number: int, method: str = "ping", **params: object) -> None:
-        self.tell(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode())
-
-    def call(self, number: int, tool: str) -> None:
-        self.ask(number, "tools/call", name=tool, arguments={})
-
-    def answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, self.stderr()
-        found: dict[str, Any] = json.loads(line)
-        return found
-
-    def stderr(self) -> str:
-        return self.said.read_text()
-
-    def session(self) -> str:
-        [word] = {word.strip(",;.") for word in self.stderr().split() if word.startswith("ses_")}
-        return word
-
-
-@contextlib.contextmanager
-def wrapping(scene: Scene, *more: str, **env: str) -> Iterator[Wrapped]:
-    """``remit wrap`` with its host key, answering; killed in the end if it still lives."""
-    said = scene.home / "said.txt"
-    with (
-        said.open("wb") as errors,
-        subprocess.Popen(
-            [*PROGRAM, *scene.wrapped(*more)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env={**os.environ, "REMIT_HOST_KEY": scene.env["REMIT_HOST_KEY"], **env},
-        ) as running,
-    ):
-        wrapped = Wrapped(running, said)
-        try:
-            wrapped.ask(0)
-            assert wrapped.answer()["id"] == 0
-            yield wrapped
-        finally:
-            running.kill()
 
 
 @contextlib.asynccontextmanager
@@ -139,12 +32,6 @@ async def client(scene: Scene, said: Path) -> AsyncIterator[Client]:
     with said.open("w") as errors:
         async with Client(stdio_client(started, errlog=errors)) as connected:
             yield connected
-
-
-def _until(true: Callable[[], bool], running: subprocess.Popen[bytes]) -> None:
-    while not true():
-        assert running.poll() is None
-        os.sched_yield()
 
 
 @pytest.mark.anyio
@@ -198,7 +85,7 @@ def test_the_end_of_its_input_ends_the_session_once_what_was_under_way_is_answer
     ):
         scene.reviewed()
         wrapped.call(1, "hang")
-        _until(lambda: scene.acted() == ["hang"], wrapped.process)
+        until(lambda: scene.acted() == ["hang"], wrapped.process)
         wrapped.call(2, "whoami")
         assert wrapped.answer()["id"] == 2  # the slow call holds up nobody
         assert wrapped.process.stdin is not None
@@ -216,7 +103,7 @@ def test_a_signal_ends_the_session_at_once(scene: Scene, live: bool, ending: sig
     with served(scene.home) if live else contextlib.nullcontext(), wrapping(scene) as wrapped:
         scene.reviewed()
         wrapped.call(1, "hang")
-        _until(lambda: scene.acted() == ["hang"], wrapped.process)
+        until(lambda: scene.acted() == ["hang"], wrapped.process)
         wrapped.process.send_signal(ending)
         assert wrapped.process.wait(30) == 0, wrapped.stderr()
         assert "Traceback" not in wrapped.stderr()

@@ -14,11 +14,11 @@ from enum import StrEnum
 from pathlib import Path
 from secrets import token_hex
 from typing import Annotated, Final, TypeAlias
-from urllib.parse import urlsplit
 
 import typer
 from typer import Argument, Option
 
+from remit.cli import addresses
 from remit.cli.commands import Invocation, command
 from remit.cli.connection import live_url, load_settings
 from remit.cli.files import read_text
@@ -30,10 +30,8 @@ from remit.guards.json_in import parse
 
 VARIABLE: Final = "REMIT_SESSION_KEY"
 _INPUT: Final = "remit-session-key"
-# A name that every client takes; an address in which no client finds something to expand.
+# A name that every client takes.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_ADDRESS = re.compile(r"[A-Za-z0-9.:/_~%\[\]-]+")
-_LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Client(StrEnum):
@@ -126,7 +124,7 @@ async def connect(  # each is one option of the command line
     """Print, or write, what an MCP client is configured with to call tools through the gateway."""
     if _NAME.fullmatch(name) is None:
         raise InvalidDocument(f"--name {name!r} is not up to 64 letters, digits, hyphens and underscores")
-    form, address = FORMS[client], _checked(url) if url is not None else await _address(job.home)
+    form, address = FORMS[client], addresses.checked(url) if url is not None else await _address(job.home)
     address += "/mcp" if server is None else f"/mcp/{check_slug(server, 'server')}"
     content = form.content(name, address)
     said = "add this there, or let --write do it"
@@ -147,8 +145,7 @@ def _say_what_is_needed(job: Invocation, client: Client, address: str) -> None:
         "All that is called with it happens in that key's one standing session, which counts as untrusted from its "
         "start and stays so."
     )
-    parts = urlsplit(address)
-    if parts.scheme == "http" and parts.hostname not in _LOCAL:
+    if addresses.readable_on_the_way(address):
         job.out.note("Over plain http to another machine the key can be read on the way: use https there.")
 
 
@@ -161,19 +158,7 @@ async def _address(home: Path) -> str:
     if chosen.port == 0:
         raise NotFound("no server runs, and its port will be any free one", hint="Run `remit up`, or give --url.")
     host = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
-    return _checked(f"http://{host}:{chosen.port}")
-
-
-def _checked(url: str) -> str:
-    """``url`` without its last slash. Raises ``BadInput`` for what is no plain http address."""
-    try:
-        parts = urlsplit(url)
-        plain = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        plain = False
-    if not plain or _ADDRESS.fullmatch(url) is None:
-        raise BadInput(f"{url!r} is not the address of a Remit", hint="Such as https://remit.example.test.")
-    return url.rstrip("/").removesuffix("/mcp")
+    return addresses.checked(f"http://{host}:{chosen.port}")
 
 
 def _written(form: Form, name: str, address: str, content: str) -> bool:

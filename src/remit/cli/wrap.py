@@ -1,21 +1,19 @@
-"""Come in here for ``remit wrap``: one stdio MCP server under control, for a client that starts its servers itself.
+"""Come in here for ``remit wrap``: one MCP server under control, for a client that starts its servers itself.
 
 Stdin and stdout speak MCP; everything else is on stderr. The program is not run here: the gateway runs it, as it runs
-every stdio server, and only as the record says that was made for it. What is wrapped starts a session with a host key,
-and ends it when its client goes away or it is told to end.
+every stdio server, and only as the record says that was made for it. With ``--url`` that gateway is elsewhere
+(``wrap_url.py``). What is wrapped starts a session with a host key, and ends it when its client goes away or it is told
+to end.
 """
 
 import asyncio
-import base64
 import contextlib
 import os
 import re
 import signal
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -24,32 +22,22 @@ import typer
 from typer import Argument, Option
 
 from remit.cli.commands import Invocation, command
-from remit.cli.connection import (
-    SESSION_TOKEN,
-    Clients,
-    check_home,
-    host_key,
-    load_settings,
-    no_host_key,
-    person_key,
-    reached,
-)
+from remit.cli.connection import SESSION_TOKEN, Clients, check_home, host_key, load_settings, person_key, reached
 from remit.cli.output import unwritable
 from remit.cli.server import stdio_transport
 from remit.cli.session import KeyFileOption
+from remit.cli.wrap_session import Wanted, given_token, hosted, lent
+from remit.cli.wrap_url import elsewhere, server_of
 from remit.core.canonical import Json
-from remit.core.errors import Conflict, Forbidden, Malformed, NotFound, RemitError, Unauthenticated, Unavailable
+from remit.core.errors import Conflict, Forbidden, NotFound, Unauthenticated, Unavailable
 from remit.core.ids import check_slug
-from remit.core.times import from_text
 from remit.gateway.wrap import SessionDoor, pump
 from remit.guards.json_in import JsonLimits
-from remit.sdk.answers import read_json
 from remit.sdk.client import RemitClient
 from remit.tokens import apikeys
 
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 _CHUNK: Final = 65_536
-_LAST_WORDS: Final = 5.0
 _WAITS_LONGER: Final = 15.0
 _NO_WALL: Final = (
     "wrap is no wall against an agent that runs as your own user: it can start the program itself, or read this home.\n"
@@ -59,18 +47,6 @@ _NO_WALL: Final = (
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What was asked for: the agent, its server, and how its session comes to be."""
-
-    agent: str
-    server: str
-    session: str | None
-    principal: str | None
-    ttl: str
-    key: str | None
-
-
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
     command(app, "wrap", example="remit wrap --agent reader -- mcp-server-time --local-timezone UTC")(wrap)
@@ -78,27 +54,43 @@ def register(app: typer.Typer) -> None:
 
 async def wrap(  # each is one option of the command line
     job: Invocation,
-    command_line: Annotated[list[str], Argument(metavar="CMD", help="The program and its arguments, after --.")],
     agent: Annotated[str, Option(help="The agent that calls, which must be the key's own.")],
+    command_line: Annotated[
+        list[str] | None, Argument(metavar="CMD", help="The program and its arguments, after --; not with --url.")
+    ] = None,
     server: Annotated[str | None, Option(help="The server's name; default after the program.")] = None,
     session: Annotated[
         str | None, Option(help=f"Call in this session, with {SESSION_TOKEN} or its host key, and let it live on.")
+    ] = None,
+    url: Annotated[
+        str | None, Option(help="The Remit elsewhere that runs --server and decides; nothing is opened or run here.")
     ] = None,
     principal: Annotated[str | None, Option("--as", help="The person it acts for, vouched for by the host.")] = None,
     ttl: Annotated[str, Option(help="How long the session may last at most.")] = "P1D",
     key_file: KeyFileOption = None,
 ) -> None:
-    """Speak MCP on stdin and stdout for one stdio server, each call decided and recorded. Ends with its client."""
-    check_home(job.home)
+    """Speak MCP on stdin and stdout for one server, each call decided and recorded. Ends with its client."""
+    program = command_line or []
+    named = server_of(url, server, program)
+    if url is None:
+        check_home(job.home)
     chosen = load_settings(job.home)
-    stdio = stdio_transport(command_line, [])
-    name = check_slug(server if server is not None else _slug(command_line[0]), "server")
+    name = check_slug(named or server or _slug(program[0]), "server")
     wanted = Wanted(agent, name, session, principal, ttl, host_key(key_file))
     limits = JsonLimits(max_bytes=chosen.max_body, max_depth=chosen.max_depth)
     timeout = chosen.call_timeout + _WAITS_LONGER
     with _ended_by_signal():
-        async with reached(job.home, timeout, lasting=True) as clients, _session(job, clients, wanted, stdio) as door:
+        way = _here(job, wanted, program, timeout) if url is None else elsewhere(job, url, wanted, timeout)
+        async with way as door:
             await pump(_input(), _output, door.post, limits)
+
+
+@contextlib.asynccontextmanager
+async def _here(job: Invocation, wanted: Wanted, program: list[str], timeout: float) -> AsyncIterator[SessionDoor]:
+    """The way in through the Remit of this home, which runs the program."""
+    stdio = stdio_transport(program, [])
+    async with reached(job.home, timeout, lasting=True) as clients, _session(job, clients, wanted, stdio) as door:
+        yield door
 
 
 @contextlib.asynccontextmanager
@@ -106,52 +98,18 @@ async def _session(
     job: Invocation, clients: Clients, wanted: Wanted, stdio: Mapping[str, Json]
 ) -> AsyncIterator[SessionDoor]:
     """The way in for what is wrapped: its server is there, its session lives, and both were said."""
-    given = None if wanted.key is not None else _given_token(wanted.session)
+    given = None if wanted.key is not None else given_token(wanted.session)
+    say = partial(_say_start, job, wanted)
     async with clients(person_key(job.home)) as person:
         await _check_agent(person, wanted)
         await _registered(job, person, wanted.server, stdio)
     if given is not None and wanted.session is not None:
         async with clients(given) as client:
-            _say_start(job, wanted, f"session {wanted.session}, whose token is not renewed without a host key")
-            yield SessionDoor(wanted.session, wanted.server, client, None, 0, _now)
+            say(f"session {wanted.session}, whose token is not renewed without a host key")
+            yield lent(wanted, client, wanted.session)
         return
-    async with clients(wanted.key or "") as host, _hosted(job, clients, host, wanted) as door:
+    async with clients(wanted.key or "") as host, hosted(job, clients, host, wanted, say) as door:
         yield door
-
-
-@contextlib.asynccontextmanager
-async def _hosted(job: Invocation, clients: Clients, host: RemitClient, wanted: Wanted) -> AsyncIterator[SessionDoor]:
-    """A session of the host key's: the named one, or a new one that ends with us."""
-    key = apikeys.read(wanted.key or "")
-    if wanted.session is not None:
-        answer = await host.renew_token(wanted.session)
-    else:
-        answer = await host.start_session(_request(wanted))
-    session = wanted.session or str(answer["session"])
-    try:
-        _say_start(job, wanted, f"session {session}, with host key {key.key_id if key else ''}")
-        async with clients(answer["token"]) as client:
-            expires = from_text(answer["token_expires_at"])
-            yield SessionDoor(session, wanted.server, client, host, expires, _now)
-    finally:
-        if wanted.session is None:
-            await _end(job, host, session)
-
-
-def _request(wanted: Wanted) -> dict[str, Json]:
-    request: dict[str, Json] = {"agent": wanted.agent, "context": "unattested", "ttl": wanted.ttl}
-    return request if wanted.principal is None else {**request, "principal": wanted.principal}
-
-
-async def _end(job: Invocation, host: RemitClient, session: str) -> None:
-    try:
-        async with asyncio.timeout(_LAST_WORDS):
-            await host.end_session(session, "wrap ended")
-    except (RemitError, TimeoutError) as error:
-        why = error.detail if isinstance(error, RemitError) else "no answer in time"
-        job.out.note(f"Session {session} could not be ended ({why}); `remit session kill {session}` does it.")
-    else:
-        job.out.note(f"Session {session} ended.")
 
 
 def _say_start(job: Invocation, wanted: Wanted, session: str) -> None:
@@ -216,40 +174,9 @@ async def _agent_of(person: RemitClient, text: str) -> Json:
     return str(found["agent"])
 
 
-def _given_token(session: str | None) -> str:
-    """The session token of the environment, for ``session``. Raises ``Unauthenticated`` where there is none."""
-    if session is None:
-        raise no_host_key()
-    token = os.environ.get(SESSION_TOKEN, "").strip()
-    if not token:
-        raise Unauthenticated(
-            "--session needs its session token, or its agent's host key",
-            hint=f"Give the token in {SESSION_TOKEN}, or the host key with --key-file FILE.",
-        )
-    if _session_of(token) != session:
-        raise Unauthenticated(
-            f"{SESSION_TOKEN} holds no token of session {session}", hint="Give the one it began with."
-        )
-    return token
-
-
-def _session_of(token: str) -> Json:
-    """The session that a token says it is of. Whether that is true is the gateway's to check."""
-    try:
-        part = token.split(".")[1]
-        claims = read_json(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (ValueError, IndexError, Malformed):
-        return None
-    return claims.get("txn") if isinstance(claims, dict) else None
-
-
 def _slug(program: str) -> str:
     """A server's name after its program's file name."""
     return re.sub(r"[^a-z0-9]+", "-", Path(program).stem.lower()).lstrip("-0123456789")[:32].rstrip("-")
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""MCP over stdio in front of the gateway: each line that a client writes is posted, each answer is a line it reads.
+"""MCP over stdio in front of the gateway: a line that a client writes is posted, and what comes back is lines it reads.
 
 ``pump`` knows neither pipes nor HTTP: it is handed bytes as they come, a way to post a message and a way to write a
 line. It decides nothing; what a message means, and whether it passes, is the gateway's to say. Whatever goes wrong with
@@ -6,17 +6,21 @@ one message is the answer to that message and holds up no other.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import structlog
 
-from remit.core.errors import BadInput, RemitError
+from remit.core.errors import BadInput, RemitError, Unavailable
 from remit.core.times import MINUTE, from_text
 from remit.gateway import wire
 from remit.gateway.revisions import headers_for
+from remit.gateway.upstream_http import EventStream
+from remit.gateway.upstream_wire import read_message
 from remit.guards.json_in import JsonLimits, parse
+from remit.sdk.answers import NOT_KNOWN
 from remit.sdk.client import RemitClient
 
 AT_ONCE: Final = 32
@@ -24,8 +28,10 @@ AT_ONCE: Final = 32
 
 # The door has bounds of its own, and the pump those of a line.
 _ANY: Final = JsonLimits(max_bytes=1 << 30)
+# Of what comes back for one message, and of one event: more than any answer of the gateway's.
+_MOST: Final = 1 << 28
 
-Post: TypeAlias = Callable[[bytes], Awaitable[bytes | None]]
+Post: TypeAlias = Callable[[bytes], AsyncGenerator[bytes, None]]
 Write: TypeAlias = Callable[[bytes], Awaitable[None]]
 
 log = structlog.get_logger()
@@ -47,14 +53,23 @@ class SessionDoor:
     now: Callable[[], int]
     _renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def post(self, message: bytes) -> bytes | None:
-        """The gateway's answer to one message, None where none is due. Raises what the renewal and the door raise."""
+    async def post(self, message: bytes) -> AsyncGenerator[bytes, None]:
+        """What the gateway says to one message, as it comes; the answer last, nothing where none is due.
+
+        Raises what the renewal and the door raise.
+        """
         async with self._renewing:
             if self.host is not None and self.now() >= self.expires - MINUTE:
                 fresh = await self.host.renew_token(self.session)
                 self.client.use(fresh["token"])
                 self.expires = from_text(fresh["token_expires_at"])
-        return await self.client.mcp(message, self.server, _headers(message))
+        async with self.client.mcp_stream(message, self.server, _headers(message)) as answer:
+            if answer is None:
+                return
+            said = _events(answer.parts, message) if answer.is_stream else _whole(answer.parts)
+            async with aclosing(said):
+                async for one in said:
+                    yield one
 
 
 def _headers(message: bytes) -> dict[str, str]:
@@ -65,8 +80,45 @@ def _headers(message: bytes) -> dict[str, str]:
         return {}
 
 
+async def _whole(parts: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+    """One answer, however many parts it came in."""
+    found = bytearray()
+    async for part in parts:
+        found += part
+        _bound(len(found))
+    yield bytes(found)
+
+
+async def _events(parts: AsyncIterable[bytes], message: bytes) -> AsyncGenerator[bytes, None]:
+    """What the events of a stream hold, up to the answer to ``message``. Raises ``Unavailable`` if that never comes.
+
+    An answer to something else is nobody's, and is dropped.
+    """
+    asked = read_message(message)
+    wanted = None if asked is None else asked.raw_id()
+    events, size = EventStream(), 0
+    async for part in parts:
+        size += len(part)
+        for data in events.feed(part):
+            size = 0
+            found = read_message(data)
+            if found is None or (not isinstance(found.method, str) and found.raw_id() != wanted):
+                continue
+            yield data
+            if not isinstance(found.method, str):
+                return
+        _bound(size)
+    if wanted is not None:
+        raise Unavailable("the stream of Remit's answer ended before the answer", hint=NOT_KNOWN)
+
+
+def _bound(size: int) -> None:
+    if size > _MOST:
+        raise Unavailable("Remit's answer is longer than any of its answers", hint=NOT_KNOWN)
+
+
 async def pump(chunks: AsyncIterable[bytes], write: Write, post: Post, limits: JsonLimits) -> None:
-    """Post every line of ``chunks`` and write its answer, until they end and all that was under way is answered.
+    """Post every line of ``chunks`` and write what comes back, until they end and all that was under way is answered.
 
     Raises what ``write`` raises: then nobody reads any more.
     """
@@ -74,10 +126,10 @@ async def pump(chunks: AsyncIterable[bytes], write: Write, post: Post, limits: J
 
     async def serve(line: bytes | None) -> None:
         try:
-            answer = await _answer(line, post, limits)
-            if answer is not None:
-                async with writing:
-                    await write(answer + b"\n")
+            async with aclosing(_answers(line, post, limits)) as answers:
+                async for answer in answers:
+                    async with writing:
+                        await write(answer + b"\n")
         finally:
             room.release()
 
@@ -114,20 +166,25 @@ async def lines(chunks: AsyncIterable[bytes], bound: int) -> AsyncIterator[bytes
         yield bytes(held)
 
 
-async def _answer(line: bytes | None, post: Post, limits: JsonLimits) -> bytes | None:
-    """What is said to one line, on one line."""
+async def _answers(line: bytes | None, post: Post, limits: JsonLimits) -> AsyncGenerator[bytes, None]:
+    """What is said to one line, each on one line."""
     if line is None:
         text = f"Remit: a message of over {limits.max_bytes} bytes was skipped"
-        return wire.error(b"null", wire.INVALID_REQUEST, text)
+        yield wire.error(b"null", wire.INVALID_REQUEST, text)
+        return
+    refusal = None
     try:
-        answer = await post(line)
+        async with aclosing(post(line)) as said:
+            async for answer in said:
+                yield _on_one_line(answer)
     except RemitError as error:
-        return _refusal(line, limits, f"Remit: {error.detail}. {error.hint} [{error.code}]")
+        refusal = _refusal(line, limits, f"Remit: {error.detail}. {error.hint} [{error.code}]")
     except Exception as error:
         # Whatever befell this message must neither leave its client waiting nor take the others along.
         log.exception("wrap.failed", cause=type(error).__name__)
-        return _refusal(line, limits, "something went wrong in Remit")
-    return None if answer is None else _on_one_line(answer)
+        refusal = _refusal(line, limits, "something went wrong in Remit")
+    if refusal is not None:
+        yield refusal
 
 
 def _refusal(line: bytes, limits: JsonLimits, text: str) -> bytes | None:

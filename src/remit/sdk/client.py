@@ -17,6 +17,8 @@ What it does not know: where the server is, where keys are kept, and how anythin
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias
 from urllib.parse import quote
@@ -25,7 +27,7 @@ import httpx
 
 from remit.core.canonical import Json, canonical
 from remit.core.errors import NotFound, Unauthenticated, Unavailable
-from remit.sdk.answers import HINT, parse, refusal, unreachable
+from remit.sdk.answers import HINT, NOT_KNOWN, broken_off, parse, refusal, unreachable
 
 Noun: TypeAlias = Literal["agents", "servers", "grants", "keys", "people"]
 Document: TypeAlias = dict[str, Any]
@@ -34,8 +36,20 @@ Document: TypeAlias = dict[str, Any]
 TIMEOUT: Final = 75.0
 _PAGE: Final = 200
 _OK: Final = range(200, 300)
+_JSON: Final = "application/json"
+_EVENTS: Final = "text/event-stream"
+# With these the MCP door answers in JSON-RPC.
+_ANSWERED: Final = (httpx.codes.OK, httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND)
 # How canonical JSON writes the end of a checkpoint line, with which every whole export ends.
 _LAST_LINE: Final = b'","t":"checkpoint"}\n'
+
+
+@dataclass(frozen=True, slots=True)
+class McpAnswer:
+    """What comes back for one MCP message: one JSON document or an event stream, in parts of any size."""
+
+    is_stream: bool
+    parts: AsyncIterator[bytes]
 
 
 class RemitClient:
@@ -84,27 +98,47 @@ class RemitClient:
 
     # ---- MCP
 
+    @asynccontextmanager
+    async def mcp_stream(
+        self, message: bytes, server: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[McpAnswer | None]:
+        """Send one MCP message as it stands (session token): what comes back, as it comes; None where nothing is due.
+
+        With ``server``, tools go by that server's own names; ``headers`` are those that the message's revision wants.
+        A JSON-RPC error is an answer and not raised. Leaving before the end closes the connection.
+        """
+        path = "/mcp" if server is None else f"/mcp/{_part(server)}"
+        own = {"content-type": _JSON, "accept": f"{_JSON}, {_EVENTS}"}
+        try:
+            async with self._http.stream("POST", path, content=message, headers={**(headers or {}), **own}) as response:
+                kind = response.headers.get("content-type", "").partition(";")[0]
+                if response.status_code == httpx.codes.ACCEPTED:
+                    yield None
+                elif response.status_code in _ANSWERED and kind == _JSON:
+                    yield McpAnswer(is_stream=False, parts=response.aiter_bytes())
+                elif response.status_code == httpx.codes.OK and kind == _EVENTS:
+                    yield McpAnswer(is_stream=True, parts=response.aiter_bytes())
+                else:
+                    await response.aread()
+                    raise refusal(response, NOT_KNOWN)
+        except httpx.HTTPError as error:
+            raise broken_off(error) from error
+
     async def mcp(
         self, message: bytes, server: str | None = None, headers: Mapping[str, str] | None = None
     ) -> bytes | None:
-        """Send one MCP message as it stands (session token): the JSON-RPC answer's bytes; None where none is due.
-
-        With ``server``, tools go by that server's own names; ``headers`` are those that the message's revision wants.
-        A JSON-RPC error is an answer and not raised.
-        """
+        """Send one MCP message as ``mcp_stream`` does, to be answered by one JSON document; None where none is due."""
         path = "/mcp" if server is None else f"/mcp/{_part(server)}"
         try:
-            kind = {"content-type": "application/json"}
-            response = await self._http.post(path, content=message, headers={**(headers or {}), **kind})
+            response = await self._http.post(path, content=message, headers={**(headers or {}), "content-type": _JSON})
         except httpx.HTTPError as error:
-            raise unreachable(error) from error
+            raise broken_off(error) from error
         if response.status_code == httpx.codes.ACCEPTED:
             return None
-        answered = (httpx.codes.OK, httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND)
-        is_json = response.headers.get("content-type", "").partition(";")[0] == "application/json"
-        if response.status_code in answered and is_json:
+        is_json = response.headers.get("content-type", "").partition(";")[0] == _JSON
+        if response.status_code in _ANSWERED and is_json:
             return response.content
-        raise refusal(response)
+        raise refusal(response, NOT_KNOWN)
 
     # ---- sessions and calls
 
