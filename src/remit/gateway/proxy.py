@@ -25,6 +25,7 @@ from remit.gateway.listen import Listeners
 from remit.gateway.servers import Servers
 from remit.gateway.surfaces import GOVERNED, Surfaces
 from remit.gateway.underway import CANCELLED
+from remit.gateway.workers import GiveUp, Workers
 from remit.guards.json_in import JsonLimits, as_json, parse
 from remit.problems import PROBLEM, problem
 from remit.services.authenticate import STALE, as_session, authenticate
@@ -98,11 +99,24 @@ Method: TypeAlias = Callable[[Sight, Doorway, wire.Request, SessionCaller], Awai
 class Gateway:
     """An ASGI application for the paths below ``/mcp``."""
 
-    def __init__(self, deps: Deps, servers: Servers, limits: JsonLimits, timeout: float, listen: float = 300.0) -> None:
-        """``timeout`` is how many seconds an upstream call may take, ``listen`` how many a subscription lasts."""
+    def __init__(
+        self,
+        deps: Deps,
+        servers: Servers,
+        limits: JsonLimits,
+        timeout: float,
+        listen: float = 300.0,
+        workers: Workers | None = None,
+    ) -> None:
+        """``timeout`` is how many seconds an upstream call may take, ``listen`` how many a subscription lasts.
+
+        ``workers`` are those that serve this home together, if this process is one of several.
+        """
         self._deps = deps
         self._limits = limits
+        self._workers = workers
         self._calls = ToolCalls(deps, servers, timeout)
+        self.give_up = self._calls.under_way.cancel
         self._listeners = Listeners(deps, listen)
         self._sights: dict[SessionCaller, Sight] = {}
         self._surfaces = Surfaces(deps, self._calls, timeout)
@@ -162,10 +176,15 @@ class Gateway:
                 return Answer(400, wire.error(raw_id, wire.INVALID_REQUEST, why))
             case wire.Notification():
                 if message.method == CANCELLED:
-                    self._calls.under_way.cancel(caller, message.params)
+                    await self._cancel(caller, message.params)
                 return Answer(202, b"")
             case wire.Request():
                 return await self._governed(door, headers, caller, message)
+
+    async def _cancel(self, caller: SessionCaller, params: Mapping[str, Json]) -> None:
+        """Give up a call of this caller's, wherever it was taken."""
+        if not self.give_up(caller, params) and self._workers is not None:
+            await self._workers.tell(GiveUp(caller, as_json(dict(params))))
 
     async def _governed(
         self, door: Doorway, headers: Mapping[str, str], caller: SessionCaller, request: wire.Request

@@ -22,7 +22,7 @@ from remit.core.errors import BadInput, InvalidDocument, NotFound, RemitError, U
 from remit.core.servers import CallerTransport, HttpTransport, Server, StdioTransport, Tls
 from remit.core.times import SECOND
 from remit.gateway import revisions
-from remit.gateway.lanes import CONCURRENCY, Lane, Sources
+from remit.gateway.lanes import CONCURRENCY, Lane, Sources, Turn
 from remit.gateway.upstream import (
     Connection,
     HttpTarget,
@@ -38,6 +38,7 @@ from remit.gateway.upstream import (
 )
 from remit.gateway.upstream_advice import advice
 from remit.gateway.upstream_wire import TlsTarget
+from remit.gateway.workers import Ended, Open, Workers, borrow
 from remit.guards.json_in import JsonLimits, parse
 from remit.guards.secrets import SHORTEST, KnownSecrets
 from remit.services import servers, sync
@@ -71,13 +72,25 @@ class Ready:
 class Servers:
     """The upstreams of one process, by server record."""
 
-    def __init__(self, deps: Deps, now: Callable[[], float], resync: float, timeout: float = CALL_TIMEOUT) -> None:
-        """``now`` is a monotonic clock in seconds; ``resync`` and ``timeout``, of one call, are in the same unit."""
+    def __init__(
+        self,
+        deps: Deps,
+        now: Callable[[], float],
+        resync: float,
+        timeout: float = CALL_TIMEOUT,
+        workers: Workers | None = None,
+    ) -> None:
+        """``now`` is a monotonic clock in seconds; ``resync`` and ``timeout``, of one call, are in the same unit.
+
+        ``workers`` are those that serve this home together, if this process is one of several.
+        """
         self._deps = deps
         self._now = now
         self._resync = resync
         self._timeout = timeout
-        self._pool = Upstreams(now, on_list_changed=self._changed)
+        self._workers = workers
+        self._bounded: set[str] = set()
+        self._pool = Upstreams(now, on_list_changed=self._changed, borrow=self._borrow if workers else None)
         self._compared: dict[UpstreamKey, tuple[Connection, float, Mapping[str, str]]] = {}
         self._hints: dict[UpstreamKey, int] = {}
         self._readying: dict[UpstreamKey, tuple[Target, asyncio.Task[Ready | RemitError]]] = {}
@@ -182,6 +195,11 @@ class Servers:
         if lane is None:
             lane = self._lanes[server.id] = Lane(self._sources)
         lane.concurrency = server.concurrency or CONCURRENCY
+        if (server.concurrency is not None) is not (server.id in self._bounded):
+            self._bounded ^= {server.id}
+            if self._workers is not None:
+                # Its connections have other owners from now on.
+                self._pool.forget(server.id)
         return lane
 
     def health(self, server: str) -> Json:
@@ -240,8 +258,59 @@ class Servers:
             found["warning"] = _INSECURE
         return {"server": server.name, **found, "took_ms": round((self._now() - begun) * 1_000)}
 
+    # ---------------------------------------------------------------- among workers
+
+    async def _borrow(self, key: UpstreamKey, target: Target) -> Connection | None:
+        """The connection of ``key`` as its owner holds it; None where it is ours to open. Raises ``NotSent``."""
+        workers, bounded = self._workers, key.server in self._bounded
+        # What a person has looked into is opened where they asked, for them alone.
+        if workers is None or key.owner != key.server or not (bounded or self._pool.keeps_state(target)):
+            return None
+        owner = workers.owner(key, bounded=bounded)
+        if owner == workers.index:
+            return None
+        return await borrow(workers.socket(owner), Open(key, bounded), self._now, self._timeout)
+
+    async def lend(self, key: UpstreamKey, *, bounded: bool) -> tuple[Connection, bool]:
+        """The connection of ``key``, for another worker, and whether that may as well open one itself.
+
+        Raises ``UpstreamUnavailable``, of which ``NotSent`` is one.
+        """
+        async with self._deps.store.view(self._deps.org) as view:
+            server = (await self._deps.authority.current(view)).servers.get(key.server)
+        if server is None:
+            raise NotSent("its server is not registered any more")
+        lane = self._lane(server)
+        if bounded is not (key.server in self._bounded):
+            raise NotSent("its record has just changed", hint="Nothing was acted on; call again.")
+        lane.admit()
+        target, _ = await self._target(server)
+        connection = await self._pool.get(key, target)
+        keeps_nothing = isinstance(target, HttpTarget) and connection.stateless
+        return connection, keeps_nothing and not bounded
+
+    def current(self, key: UpstreamKey) -> Connection | None:
+        """The connection that ``key`` has here now."""
+        return self._pool.current(key)
+
+    def hints(self, key: UpstreamKey) -> int:
+        """How often the server hinted, over this connection, that its list changed."""
+        return self._hints.get(key, 0)
+
+    def turn(self, server: str) -> Turn:
+        """A call's time on the lane of the server with this id, whose connection was lent."""
+        return self._lanes[server].turn()
+
+    async def stop_session(self, session: str) -> None:
+        """Close what was opened for one session, here and at every other worker."""
+        await self.end_session(session)
+        if self._workers is not None:
+            await self._workers.tell(Ended(session))
+
+    # ---------------------------------------------------------------- the end
+
     async def end_session(self, session: str) -> None:
-        """Close what was opened for one session."""
+        """Close what was opened here for one session."""
         await self._pool.close_session(session)
         for known in (self._compared, self._hints):
             for key in [key for key in known if key.session == session]:

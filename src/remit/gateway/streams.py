@@ -7,6 +7,7 @@ they can't be written, frames are withheld and the call goes on. A slow reader l
 
 import asyncio
 import itertools
+import secrets
 from collections import deque
 from typing import Final
 
@@ -29,7 +30,8 @@ LAST_FRAMES_SECONDS: Final = 1.0
 LOOK_AGAIN: Final = 1_000
 """Milliseconds after which it is looked again whether the session may still be told anything."""
 
-_tokens = itertools.count(1)
+# So far apart that those of two workers never meet on a connection that they share; all are exact in JavaScript.
+_tokens = itertools.count(secrets.randbits(32) << 20)
 
 log = structlog.get_logger()
 
@@ -141,5 +143,5 @@ class CallStream:
 
 
 def _token(asked: Wanted) -> int | None:
-    """A progress token of ours: unique in this process, so on every connection of it."""
+    """A progress token of ours: unique on every connection."""
     return None if asked.token is None else next(_tokens)

@@ -39,11 +39,15 @@ class UnderWay:
         if not calls:
             del self._calls[caller]
 
-    def cancel(self, caller: SessionCaller, params: Mapping[str, Json]) -> None:
-        """Give up the one call of this caller that was made under this id; none or several are left alone."""
+    def cancel(self, caller: SessionCaller, params: Mapping[str, Json]) -> bool:
+        """Give up the one call of this caller that was made under this id; none or several are left alone.
+
+        Whether there was one.
+        """
         wanted = params.get("requestId")
         if isinstance(wanted, bool) or not isinstance(wanted, (str, int)):
-            return
+            return False
         found = [one for one in self._calls.get(caller, {}).values() if parse(one.raw_id) == wanted]
         if len(found) == 1:
             found[0].exchange.give_up()
+        return bool(found)

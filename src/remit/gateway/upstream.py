@@ -15,9 +15,9 @@ and the walk over what a server lists in ``upstream_lists.py``.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from remit.gateway.upstream_eras import Eras
 from remit.gateway.upstream_http import HttpConnection, open_http
@@ -69,6 +69,9 @@ __all__ = [
     "open_stdio",
 ]
 
+Borrow: TypeAlias = Callable[[UpstreamKey, Target], Awaitable[Connection | None]]
+"""The connection of a key as another worker holds it; None where it is to be opened here. Raises ``NotSent``."""
+
 FIRST_BACKOFF: Final = 1.0
 LONGEST_BACKOFF: Final = 30.0
 _LATER: Final = "Nothing was acted on; call again in a moment."
@@ -112,11 +115,16 @@ class Upstreams:
         now: Now,
         limits: Limits | None = None,
         on_list_changed: Callable[[UpstreamKey], None] | None = None,
+        borrow: Borrow | None = None,
     ) -> None:
-        """``now`` is a monotonic clock in seconds; ``on_list_changed`` hears of a server's hint, and must not block."""
+        """``now`` is a monotonic clock in seconds; ``on_list_changed`` hears of a server's hint, and must not block.
+
+        ``borrow`` is asked first for a connection that another worker holds.
+        """
         self._now = now
         self._limits = limits or Limits()
         self._on_list_changed = on_list_changed
+        self._borrow = borrow
         self._eras = Eras(now)
         self._slots: dict[UpstreamKey, _Slot] = {}
         self._replaced: list[Connection] = []
@@ -156,6 +164,20 @@ class Upstreams:
         slot.connection.usage.touch()
         return slot.connection
 
+    def current(self, key: UpstreamKey) -> Connection | None:
+        """The connection that ``key`` has now, whatever its target, dead or alive."""
+        slot = self._slots.get(key)
+        return None if slot is None else slot.connection
+
+    def keeps_state(self, target: Target) -> bool:
+        """Whether a connection to ``target`` may hold state; False where it was seen that it does not."""
+        return not (isinstance(target, HttpTarget) and self._eras.stateless(target) is True)
+
+    def forget(self, server: str) -> None:
+        """Use no open connection of a server again; calls under way on them may still end."""
+        for key in [key for key in self._slots if key.server == server]:
+            self._drop(key)
+
     def open_to(self, server: str) -> int:
         """How many connections of a server are open or being opened."""
         return sum(slot.open for key, slot in self._slots.items() if key.server == server)
@@ -190,7 +212,8 @@ class Upstreams:
             slot = self._slots[key] = _Slot(target, Backoff())
         if slot.connection is not None and not slot.connection.alive:
             self._close(slot.connection)
-            if isinstance(target, StdioTarget):
+            # A child of ours. That of another worker is held back by it.
+            if isinstance(slot.connection, StdioConnection):
                 died = slot.connection.died_at
                 slot.backoff = slot.backoff.after(slot.started, self._now() if died is None else died)
             slot.connection = None
@@ -229,14 +252,18 @@ class Upstreams:
 
     async def _open(self, key: UpstreamKey, slot: _Slot) -> Connection | NotSent:
         """Open the connection of ``slot``. A failure is a value, since all callers who share it are to be told."""
-        hook = self._hook(key)
+        hook, ours = self._hook(key), False
         try:
+            slot.connection = await self._borrow(key, slot.target) if self._borrow is not None else None
+            ours = slot.connection is None
+            if slot.connection is not None:
+                return slot.connection
             if isinstance(slot.target, StdioTarget):
                 slot.connection = await open_stdio(slot.target, self._limits, self._now, hook, self._eras)
             else:
                 slot.connection = await open_http(slot.target, self._limits, self._now, hook, self._eras)
         except NotSent as error:
-            if isinstance(slot.target, StdioTarget):
+            if ours and isinstance(slot.target, StdioTarget):
                 slot.backoff = slot.backoff.after(slot.started, self._now())
             # Whatever it was that failed: the server can't be spoken to.
             return Unreached(error.detail, hint=error.hint, cause=error.cause, last_words=error.last_words)
