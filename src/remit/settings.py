@@ -20,6 +20,7 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address that `remit up` listens on")
     port: int = Field(DEFAULT_PORT, ge=0, le=65_535, description="port that `remit up` listens on; 0 takes a free one")
+    workers: int = Field(1, ge=1, le=64, description="processes that `remit up` serves with")
     max_body: int = Field(1_048_576, ge=1_024, le=16_777_216, description="largest request body")
     max_depth: int = Field(64, ge=4, le=512, description="deepest nesting of a request body")
     call_timeout: float = Field(60.0, gt=0, le=3_600, description="how long an upstream call may take")

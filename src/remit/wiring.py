@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -34,6 +35,8 @@ from remit.core.ids import RANDOM_BYTES, new_id
 from remit.core.ports import Clock, PayloadSealer
 from remit.gateway.proxy import Gateway
 from remit.gateway.servers import Servers
+from remit.gateway.worker_door import WorkerDoor
+from remit.gateway.workers import Workers
 from remit.guards.json_in import JsonLimits
 from remit.services import audit, keys, people, policies, reconcile
 from remit.services.authority import AuthorityCache
@@ -54,6 +57,8 @@ LAST_WORDS: Final = 10.0
 """Seconds beyond the longest upstream call that a request may still take when the process is told to stop."""
 
 _RESTORE: Final = "Restore it from your copy of the home."
+Parent: TypeAlias = Connection
+"""A worker's end of the pipe to the process that keeps it: it can be read when that is gone."""
 _Opened: TypeAlias = Callable[[Path, Clock, PayloadSealer], Awaitable[SqliteStore]]
 T = TypeVar("T")
 
@@ -200,34 +205,37 @@ async def init_home(path: Path, person: str, issuer: str, name: str | None = Non
 
 
 @contextlib.asynccontextmanager
-async def open_remit(path: Path, settings: Settings) -> AsyncIterator[Remit]:
-    """A Remit on an existing home. Several processes may hold one home at a time."""
+async def open_remit(path: Path, settings: Settings, workers: Workers | None = None) -> AsyncIterator[Remit]:
+    """A Remit on an existing home. Several processes may hold one home at a time; ``workers`` know of each other."""
     home = Home(path)
     identity = home.identity()
     async with _deps(home, identity, open_store) as deps:
         signer = _secret(home.keys / "log.seed", lambda seed: signer_from_seed(identity["origin"], seed))
         limits = JsonLimits(max_bytes=settings.max_body, max_depth=settings.max_depth)
-        servers = Servers(deps, time.monotonic, settings.resync, settings.call_timeout)
-        gateway = Gateway(deps, servers, limits, settings.call_timeout, settings.listen)
+        servers = Servers(deps, time.monotonic, settings.resync, settings.call_timeout, workers)
+        gateway = Gateway(deps, servers, limits, settings.call_timeout, settings.listen, workers)
+        door = WorkerDoor(servers, gateway.give_up, deps.instance)
         api = create_app(
             deps,
             sync=servers.sync,
             check=servers.check,
             limits=limits,
             signer=signer,
-            stopped=servers.end_session,
+            stopped=servers.stop_session,
             health=servers.health,
         )
+        remit = Remit(
+            home=home,
+            settings=settings,
+            deps=deps,
+            app=both_doors(gateway, api),
+            servers=servers,
+            signer=signer,
+            leave=gateway.leave,
+        )
         try:
-            yield Remit(
-                home=home,
-                settings=settings,
-                deps=deps,
-                app=both_doors(gateway, api),
-                servers=servers,
-                signer=signer,
-                leave=gateway.leave,
-            )
+            async with door.listening(workers) if workers is not None else contextlib.nullcontext():
+                yield remit
         finally:
             await servers.aclose()
             with contextlib.suppress(Unavailable):
@@ -239,29 +247,59 @@ async def serve(
 ) -> None:
     """Run until a signal ends it; ``on_ready`` hears the address once it is listened on."""
     async with open_remit(path, settings) as remit:
-        lost = await reconcile.sweep(remit.deps, lambda name: alive(remit.home.run, name))
-        if lost:
-            log.warning("calls.unknown", count=len(lost), see="remit audit unknown")
-        config = uvicorn.Config(
-            remit.app,
-            host=host,
-            port=port,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            proxy_headers=False,
-            # A call under way may end; what comes to no end does not keep the process.
-            timeout_graceful_shutdown=int(settings.call_timeout + LAST_WORDS),
-        )
-        server = _Announcing(config, lambda url: on_ready(_announce(remit.home, url)), remit.leave)
+        await _mark_lost(remit)
+        config = _config(remit, host, port)
+        server = _Announcing(config, lambda url: on_ready(announce(remit.home, url)), remit.leave)
         try:
             async with chores(remit):
                 await server.serve()
         finally:
-            _renounce(remit.home)
+            renounce(remit.home)
     if not server.started:
         raise Unavailable(f"{host}:{port} can't be listened on", hint="Another program has the port; choose --port.")
+
+
+async def work(
+    path: Path,
+    settings: Settings,
+    workers: Workers,
+    listener: socket.socket,
+    parent: Parent,
+    on_ready: Callable[[], None],
+) -> None:
+    """Be one of several workers, at a socket that they share, until a signal ends it or the parent is gone."""
+    async with open_remit(path, settings, workers) as remit:
+        await _mark_lost(remit)
+        server = _Announcing(_config(remit), lambda _: on_ready(), remit.leave)
+
+        def orphaned() -> None:
+            asyncio.get_running_loop().remove_reader(parent.fileno())
+            server.should_exit = True
+
+        asyncio.get_running_loop().add_reader(parent.fileno(), orphaned)
+        async with chores(remit):
+            await server.serve([listener])
+
+
+async def _mark_lost(remit: Remit) -> None:
+    lost = await reconcile.sweep(remit.deps, lambda name: alive(remit.home.run, name))
+    if lost:
+        log.warning("calls.unknown", count=len(lost), see="remit audit unknown")
+
+
+def _config(remit: Remit, host: str = "", port: int = 0) -> uvicorn.Config:
+    return uvicorn.Config(
+        remit.app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        proxy_headers=False,
+        # A call under way may end; what comes to no end does not keep the process.
+        timeout_graceful_shutdown=int(remit.settings.call_timeout + LAST_WORDS),
+    )
 
 
 @contextlib.asynccontextmanager
@@ -294,9 +332,7 @@ class _Announcing(uvicorn.Server):
         except SystemExit as error:  # uvicorn ends the process when the port is taken
             raise Unavailable("the address can't be listened on", hint="Choose another --port.") from error
         if self.started:
-            address = self.servers[0].sockets[0].getsockname()
-            host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
-            self._listening(f"http://{host}:{address[1]}")
+            self._listening(address_of(self.config.host, self.servers[0].sockets[0]))
 
 
 @contextlib.asynccontextmanager
@@ -337,7 +373,12 @@ def both_doors(gateway: ASGIApp, api: ASGIApp) -> ASGIApp:
     return app
 
 
-def _announce(home: Home, url: str) -> dict[str, Json]:
+def address_of(host: str, listener: socket.socket) -> str:
+    """The address of a server that listens on ``host``, at whatever port it got."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+
+def announce(home: Home, url: str) -> dict[str, Json]:
     """Say in ``run/server.json`` where this server is: a whole file or none."""
     facts: dict[str, Json] = {"url": url, "mcp": f"{url}/mcp", "pid": os.getpid(), "home": str(home.path)}
     fresh = home.run / f".server.{os.getpid()}"
@@ -346,8 +387,8 @@ def _announce(home: Home, url: str) -> dict[str, Json]:
     return facts
 
 
-def _renounce(home: Home) -> None:
-    """Take back what ``_announce`` said, unless another server of this home has said something since."""
+def renounce(home: Home) -> None:
+    """Take back what ``announce`` said, unless another server of this home has said something since."""
     note = home.run / "server.json"
     with contextlib.suppress(OSError, ValueError):
         if json.loads(note.read_text(encoding="utf-8")).get("pid") == os.getpid():

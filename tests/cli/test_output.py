@@ -11,7 +11,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.cli.main import Diagnostics
+from remit.cli.diagnostics import Diagnostics
 from remit.cli.output import Column, Output, json_text, visible, words
 from remit.core.errors import NotFound
 

@@ -1,10 +1,8 @@
 """The commands about the home as a whole: make it, serve it, look it over; and a decision or a schema by hand."""
 
 import asyncio
-import contextlib
-import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from secrets import token_hex
 from typing import Annotated, Final
@@ -13,18 +11,19 @@ import typer
 from typer import Argument, Option
 
 from remit import wiring
+from remit.cli import workers
 from remit.cli.commands import NO, YES, Invocation, command
 from remit.cli.connection import SESSION_TOKEN, as_person, as_session, check_home, live_url, load_settings
 from remit.cli.doctor import look_over
 from remit.cli.files import read_text
 from remit.cli.output import Column, json_text
+from remit.cli.signals import ended_by_signal
 from remit.core.canonical import Json
 from remit.core.errors import BadInput, InvalidDocument, RemitError
 from remit.guards.documents import schema as schema_of
 from remit.guards.json_in import parse
 
 _INIT_MEMBERS: Final[tuple[str, ...]] = ("home", "person", "admin_link")
-_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def register(app: typer.Typer) -> None:
@@ -62,6 +61,10 @@ async def up(
     job: Invocation,
     host: Annotated[str | None, Option(help="Address to listen on; default from the settings.")] = None,
     port: Annotated[int | None, Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = None,
+    count: Annotated[
+        int | None,
+        Option("--workers", min=1, max=workers.MOST, help="Processes that serve; default from the settings."),
+    ] = None,
 ) -> None:
     """Serve the API and the MCP gateway until SIGTERM or SIGINT; the first line on stdout says where."""
     check_home(job.home)
@@ -79,9 +82,16 @@ async def up(
         job.out.note(f"Remit serves {facts['url']}, MCP at {facts['mcp']}. Ctrl-C ends it.")
 
     address = chosen.host if host is None else host
-    with _ended_by_signal(listening):
+    place = (job.home, chosen, address, chosen.port if port is None else port)
+    several = chosen.workers if count is None else count
+    if several > 1:
+        # Nobody but us hears the signals here: they end it at any time.
+        with ended_by_signal(asyncio.Event()):
+            await workers.keep(*place, several, announce)
+        return
+    with ended_by_signal(listening):
         try:
-            await wiring.serve(job.home, chosen, address, chosen.port if port is None else port, announce)
+            await wiring.serve(*place, announce)
         except UnicodeError as error:  # what Python makes of a name that no resolver could be asked for
             raise BadInput(f"--host {address!r} is no address", hint="Such as 127.0.0.1, or a name.") from error
 
@@ -148,25 +158,3 @@ def _arguments(text: str) -> dict[str, Json]:
     if not isinstance(value, dict):
         raise InvalidDocument("arguments are one JSON object", hint="""Such as --arguments '{"limit": 5}'.""")
     return value
-
-
-@contextlib.contextmanager
-def _ended_by_signal(listening: asyncio.Event) -> Iterator[None]:
-    """Let SIGTERM and SIGINT end a server in good order, whenever they come.
-
-    The HTTP server takes both while it serves, and sends them to us once more when it has stopped: by then the work is
-    done and they mean nothing. Before it listens they cancel the start.
-    """
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-
-    def end(_number: int, _frame: object) -> None:
-        if task is not None and not listening.is_set():
-            loop.call_soon_threadsafe(task.cancel)
-
-    before = {number: signal.signal(number, end) for number in _ENDING}
-    try:
-        with contextlib.suppress(asyncio.CancelledError):
-            yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

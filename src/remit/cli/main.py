@@ -10,9 +10,8 @@ import os
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Final, TextIO, cast
+from typing import Annotated, Final
 
-import structlog
 import typer
 from typer import Option
 
@@ -33,6 +32,7 @@ from remit.cli import (
     wrap,
 )
 from remit.cli.commands import HomeOption, Invocation, JsonOption, PlainOption, QuietOption
+from remit.cli.diagnostics import to_stderr
 from remit.cli.output import Output
 from remit.core.errors import Malformed
 from remit.problems import exit_code
@@ -77,33 +77,8 @@ def options(  # the options that all commands share
 ) -> None:
     """What holds for every command."""
     del version
-    # stdout is for answers: what services log goes to stderr, as JSON, in which no text can act on a terminal.
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Diagnostics())),
-        cache_logger_on_first_use=False,
-    )
+    to_stderr()
     context.obj = Invocation(home_folder, Output(json, quiet, not no_color))
-
-
-class Diagnostics:
-    """Stderr as it is at the time. What can't be printed there is dropped: a diagnosis must never fail a decision."""
-
-    def write(self, text: str) -> int:
-        """Print ``text``, if that is possible."""
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Send on what was printed."""
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.flush()
 
 
 def main() -> None:
