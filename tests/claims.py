@@ -172,6 +172,19 @@ CLAIMS: dict[str, Claim] = {
     "access:bounded": Claim(
         "However often an agent is refused, its requests are few and of a bounded size.", "MP", "DESIGN 6"
     ),
+    "worker:one-owner": Claim(
+        "Among several workers a session meets one child, one handshake and one bound on calls at a server.",
+        "MP",
+        "INTERFACES 6",
+    ),
+    "worker:sent-at-most-once": Claim(
+        "A call that another worker forwards is sent at most once, and is unknown when that worker ends.",
+        "U",
+        "DESIGN 4",
+    ),
+    "worker:closed-to-others": Claim(
+        "The sockets of workers are closed to other users, and what comes there does no harm.", "P", "INTERFACES 6"
+    ),
     "surface:own-door-only": Claim(
         "Resources, prompts and completion are never reached as tools, nor a tool as one of them, whatever its name.",
         "MPU",

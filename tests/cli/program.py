@@ -37,11 +37,11 @@ def process(*arguments: str, program: Sequence[str] = PROGRAM, **options: Any) -
 
 @contextmanager
 def served(
-    home: Path, ending: signal.Signals = signal.SIGTERM, env: Mapping[str, str] | None = None
+    home: Path, ending: signal.Signals = signal.SIGTERM, env: Mapping[str, str] | None = None, *more: str
 ) -> Iterator[tuple[dict[str, Any], subprocess.Popen[str]]]:
     """``remit up`` on a free port, ``env`` added to ours: what its first line says, and the process, which is ended with ``ending``."""
     with subprocess.Popen(
-        [*PROGRAM, "--home", str(home), "up", "--port", "0"],
+        [*PROGRAM, "--home", str(home), "up", "--port", "0", *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

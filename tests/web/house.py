@@ -9,7 +9,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ from remit.audit.checkpoint import signer_from_seed
 from remit.gateway.proxy import Gateway
 from remit.gateway.revisions import STATELESS
 from remit.gateway.servers import Servers
+from remit.gateway.worker_door import WorkerDoor
+from remit.gateway.workers import Workers
 from remit.guards.json_in import JsonLimits
 from remit.services import agents, keys, policies, servers
 from remit.web.server import create_app
@@ -220,13 +222,24 @@ class House:
 
 @asynccontextmanager
 async def open_house(
-    world: World, upstream: Upstream, timeout: float = 10.0, listen: float = 300.0
+    world: World, upstream: Upstream, timeout: float = 10.0, listen: float = 300.0, workers: Workers | None = None
 ) -> AsyncIterator[House]:
     """Serve ``world`` with one agent that may read mail and pay, a session of it, and people of every role."""
+    async with upstream.simulator.serving(), open_doors(world, upstream, timeout, listen, workers) as house:
+        await furnish(house)
+        yield house
+
+
+@asynccontextmanager
+async def open_doors(
+    world: World, upstream: Upstream, timeout: float = 10.0, listen: float = 300.0, workers: Workers | None = None
+) -> AsyncIterator[House]:
+    """Serve ``world`` as it is: one process, or one of several workers."""
     deps = world.deps
-    behind = Servers(deps, time.monotonic, 1_000.0, timeout)
+    behind = Servers(deps, time.monotonic, 1_000.0, timeout, workers)
     limits = JsonLimits()
-    gateway = Gateway(deps, behind, limits, timeout, listen)
+    gateway = Gateway(deps, behind, limits, timeout, listen, workers)
+    door = WorkerDoor(behind, gateway.give_up, deps.instance)
     signer = signer_from_seed("localhost:8765/main", secrets.token_bytes(32))
     api = create_app(
         deps,
@@ -234,19 +247,18 @@ async def open_house(
         check=behind.check,
         limits=limits,
         signer=signer,
-        stopped=behind.end_session,
+        stopped=behind.stop_session,
         health=behind.health,
     )
     app = both_doors(gateway, api)
     async with (
-        upstream.simulator.serving(),
         served(app) as url,
         httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client,
     ):
         house = House(world, behind, app, client, upstream=upstream, leave=gateway.leave)
         try:
-            await furnish(house)
-            yield house
+            async with door.listening(workers) if workers is not None else nullcontext():
+                yield house
         finally:
             await behind.aclose()
 
