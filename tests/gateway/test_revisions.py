@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from remit.core.events import Kind
 from remit.gateway import revisions
 from tests.services.world import tool
 from tests.web.house import House, answered, params_of, refused, text_of
@@ -293,6 +294,37 @@ async def test_a_client_of_one_revision_works_with_a_server_of_another(house: Ho
         assert "_meta" not in params
         assert call.headers["mcp-session-id"] == "s-1"
         assert "mcp-method" not in call.headers
+
+
+HANDLES = {
+    "2025-06-18": b'{"task":{"taskId":"zq-1","status":"working","ttl":1000}}',
+    "2025-11-25": b'{"task":{"taskId":"zq-1","status":"working","ttl":1000}}',
+    "2026-07-28": b'{"resultType":"task","taskId":"zq-1","status":"working"}',
+}
+
+
+@pytest.mark.parametrize("server", EVERY)
+@pytest.mark.parametrize("client", EVERY)
+async def test_tasks_are_not_followed_in_any_pair_and_a_call_that_became_one_is_unknown(
+    house: House, client: str, server: str
+) -> None:
+    house.upstream.revision = server
+    await house.resynced()
+    hello = await asked(house, client, "initialize" if client in revisions.HANDSHAKE else "server/discover")
+    assert "tasks" not in json.dumps(hello)
+    wanting = {**CALL, "task": {"ttl": 60_000}}
+    assert text_of(await asked(house, client, "tools/call", wanting)) == "ok"
+    sent = json.loads(params_of(house.upstream.effects[-1]))
+    assert "task" not in sent
+    assert "tasks" not in json.dumps(sent)
+    for handle in HANDLES.values():
+        house.upstream.says(handle)
+        size, _ = await house.state()
+        answer = await asked(house, client, "tools/call", wanting)
+        assert answer["isError"] is True
+        assert "made a task" in text_of(answer)
+        assert "zq-1" not in json.dumps(answer)
+        assert (await house.kinds_since(size))[-1] == Kind.UNKNOWN
 
 
 @pytest.mark.claim("tool:pinned")

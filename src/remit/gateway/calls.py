@@ -214,6 +214,12 @@ class ToolCalls:
         if result is None:  # a null, too, is no result that anything could be read from
             said = f"Remit: {decision.tool} was called, but its result is withheld: it is not strict JSON."
             return await self._closed(request, caller, decision, Outcome("done"), ready, said)
+        if isinstance(result, Mapping) and _is_task(result):
+            said = (
+                f"Remit: what becomes of {decision.tool} is not known: its server made a task of the call, which "
+                "nobody asked for, and tasks are not followed. Its owner can look at the server's own records."
+            )
+            return await self._closed(request, caller, decision, Outcome("unknown"), ready, said)
         if isinstance(result, Mapping) and result.get("resultType", "complete") != "complete":
             return await self._asked(request, caller, decision, ready, result)
         cleaned = (meta.without_ours if request.method == CALL else meta.without_ours_beside)(result)
@@ -311,6 +317,14 @@ class ToolCalls:
             return named
         # In order of time, so that rows of one session lie beside each other; no one can guess the rest.
         return f"gw-{digits_of(self._deps.clock.now(), self._deps.entropy.bytes(RANDOM_BYTES))}"
+
+
+def _is_task(result: Mapping[str, Json]) -> bool:
+    """Whether a server hands out a task in place of a result (2025-11-25, and the extension of 2026-07-28).
+
+    Neither was asked for: the member ``task`` is taken off a call, and the capability is declared to no server.
+    """
+    return result.get("resultType") == "task" or (isinstance(result.get("task"), Mapping) and "content" not in result)
 
 
 def _not_allowed(request: wire.Request, decision: Decision) -> bytes:
