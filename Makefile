@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types architecture bench conformance lock soak clean
+.PHONY: help demo test check lint types architecture bench conformance agentdojo lock soak clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -50,6 +50,14 @@ bench: $(READY) ## what governing a call costs, against direct and a raw pass-th
 
 conformance: $(READY) ## the official suite directly and through Remit; needs npm, and EVERYTHING= a checkout of its server
 	@$(BIN)/python conformance/run.py
+
+AGENTDOJO := build/agentdojo
+$(AGENTDOJO)/.ready: pyproject.toml
+	@$(PYTHON) -m venv $(AGENTDOJO) && $(AGENTDOJO)/bin/python -m pip install --quiet --editable '.[agentdojo]'
+	@touch $@
+
+agentdojo: $(AGENTDOJO)/.ready ## AgentDojo's tasks and attacks through Remit, without a model; CONTROL=open must land them all
+	@$(AGENTDOJO)/bin/python -m remit.lab.agentdojo.run $(ARGS)
 
 soak: $(READY) ## mixed load on one process for SECONDS (600): no wrong answer, no growth; build/soak.json
 	@SECONDS=$(or $(SECONDS),600) $(BIN)/python bench/soak.py

@@ -147,9 +147,18 @@ def _step(node: Node, key: str, *, outermost: bool) -> Iterator[Json]:
         yield from (one for one in (node.get("items"), node.get("additionalProperties")) if isinstance(one, Mapping))
         prefix = node.get("prefixItems")
         yield from prefix if isinstance(prefix, list) else ()
+        if _any_items(node):
+            yield {}
     elif not outermost and _open(node):
         others = node.get("additionalProperties")
         yield others if isinstance(others, Mapping) else {}
+
+
+def _any_items(node: Node) -> bool:
+    """Whether a node can be an array and says nothing of its items."""
+    may_be_array = not types(node) or "array" in types(node)
+    told = ("items", "prefixItems", "properties", "additionalProperties", "enum", "const")
+    return may_be_array and not any(word in node for word in told)
 
 
 def _open(node: Node) -> bool:

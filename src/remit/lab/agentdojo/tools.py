@@ -62,6 +62,11 @@ def suite(name: str) -> Suite:
     return Suite(name, found)
 
 
+def plain(value: Any) -> Any:
+    """A value of AgentDojo's as plain Python values of JSON: its models and dates, too."""
+    return import_module("pydantic_core").to_jsonable_python(value)
+
+
 def _definition(function: Any) -> dict[str, Json]:
     definition: dict[str, Json] = {
         "name": function.name,
@@ -107,7 +112,7 @@ def _is_object(schema: Mapping[str, Json]) -> bool:
 def _result(function: Any, found: Any) -> dict[str, Json]:
     if isinstance(found, str) and _is_text(function.return_type):
         return {"content": [{"type": "text", "text": found}]}
-    value = import_module("pydantic_core").to_jsonable_python(found)
+    value = plain(found)
     structured = value if isinstance(value, dict) else {"result": value}
     text = json.dumps(structured, ensure_ascii=False)
     # Read back with exact numbers, as everything that came over a wire is.
