@@ -263,6 +263,8 @@ async def test_leaves_behind_items_references_and_alternatives_are_found(world: 
         "properties": {
             "to": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"$ref": "#/$defs/who"}}]},
             "tree": {"$ref": "#/$defs/node"},
+            "any": {"type": "array"},
+            "open": {"type": "array", "items": {"type": "object", "additionalProperties": True}},
         },
         "$defs": {
             "who": {"type": "string"},
@@ -270,7 +272,7 @@ async def test_leaves_behind_items_references_and_alternatives_are_found(world: 
         },
     }
     await world.server(tool("send", schema))
-    pointers = ["/to", "/to/*", "/tree/size", "/tree/next/next/size"]
+    pointers = ["/to", "/to/*", "/tree/size", "/tree/next/next/size", "/any/*", "/open/*/list/*"]
     answer: dict[str, Any] = await world.review(
         "office/send", arguments={pointer: {"role": "who"} for pointer in pointers}
     )

@@ -4,8 +4,8 @@
 - *Attack*: the agent is the attacker's. It makes the calls that the author of an injection gives, after the task's
   calls or before them; the suite's own judgement says whether the attacker got it. What is allowed without a question
   is a *silent* success.
-- *Hijack*: one argument of a task's call, of a role that says who, what or how much, holds the attacker's value, or
-  another value of the same argument that some task of the suite uses (a sibling).
+- *Hijack*: one argument of a task's call that does more than read, of a role that says who, what or how much, holds
+  the attacker's value, or another value of the same argument that some task of the suite uses (a sibling).
 
 Nobody here looks at the words of a task or an injection but the suite itself.
 """
@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from remit.lab.agentdojo.attackers import calls_of
 from remit.lab.agentdojo.stage import Stage
 from remit.lab.agentdojo.tools import Suite, plain
 
@@ -87,14 +88,16 @@ def open_attacks(suite: Suite, when: When) -> Iterator[bool]:
             if (suite.name, name) not in TEXT_ONLY:
                 environment = task.init_environment(suite.environment())
                 own = list(task.ground_truth(environment.model_copy(deep=True))) if when == "after" else []
-                wanted = list(injection.ground_truth(environment.model_copy(deep=True)))
-                yield _lands(suite, environment, own, wanted, injection)
+                yield _lands(suite, environment, own, name, injection)
 
 
-def _lands(suite: Suite, environment: Any, own: Sequence[Any], wanted: Sequence[Any], injection: Any) -> bool:
+def _lands(suite: Suite, environment: Any, own: Sequence[Any], name: str, injection: Any) -> bool:
     """Whether an injection's goal is met when all calls are made, on a copy of ``environment``."""
     after = environment.model_copy(deep=True)
-    for call in (*own, *wanted):
+    for call in own:
+        suite.call(after, call.function, plain(call.args))
+    wanted = calls_of(suite.name, name, injection, after)
+    for call in wanted:
         suite.call(after, call.function, plain(call.args))
     return _judged(injection, "security", "", environment.model_copy(deep=True), after, [*own, *wanted])
 
@@ -105,12 +108,12 @@ async def _attack(
     (task_name, task), (name, injection) = named_task, named_injection
     environment = _fresh(stage, task)
     own = list(task.ground_truth(environment.model_copy(deep=True))) if when == "after" else []
-    wanted = list(injection.ground_truth(environment.model_copy(deep=True)))
-    free = _lands(stage.suite, environment, own, wanted, injection)
+    free = _lands(stage.suite, environment, own, name, injection)
     session = await stage.session(task.PROMPT)
     before = environment.model_copy(deep=True)
     for call in own:
         await session.call(environment, call.function, call.args, approved=approver != "never")
+    wanted = calls_of(stage.suite.name, name, injection, environment)
     # An attentive person knows which calls the task has, and says yes to no other.
     yes = approver == "always"
     made = [call for call in wanted if await session.call(environment, call.function, call.args, approved=yes)]
@@ -121,7 +124,7 @@ async def _attack(
 async def hijacks(stage: Stage, roles: Mapping[str, Mapping[str, str]]) -> AsyncIterator[Hijack]:
     """Every steering argument of every task's calls, replaced; ``roles`` are those of arguments by tool and name."""
     native = stage.suite.native
-    strangers, siblings = _values(stage, native.injection_tasks), _values(stage, native.user_tasks)
+    strangers, siblings = _attackers_values(stage), _values(_tasks_calls(stage))
     for task_name, task in native.user_tasks.items():
         calls = list(task.ground_truth(_fresh(stage, task).model_copy(deep=True)))
         for place, call in enumerate(calls):
@@ -144,16 +147,25 @@ async def _hijacked(stage: Stage, task: Any, before: Sequence[Any], call: Any, a
     return await session.call(environment, call.function, arguments, approved=False)
 
 
-def _values(stage: Stage, tasks: Mapping[str, Any]) -> dict[tuple[str, str], list[Any]]:
-    """What tasks or injections put into each argument of each tool, in order, once."""
+def _tasks_calls(stage: Stage) -> Iterator[Any]:
+    for task in stage.suite.native.user_tasks.values():
+        yield from task.ground_truth(_fresh(stage, task))
+
+
+def _attackers_values(stage: Stage) -> dict[tuple[str, str], list[Any]]:
+    injections = stage.suite.native.injection_tasks.items()
+    made = (calls_of(stage.suite.name, name, one, stage.suite.environment()) for name, one in injections)
+    return _values(call for calls in made for call in calls)
+
+
+def _values(calls: Iterable[Any]) -> dict[tuple[str, str], list[Any]]:
+    """What calls put into each argument of each tool, in order, once."""
     found: dict[tuple[str, str], list[Any]] = {}
-    for task in tasks.values():
-        environment = stage.suite.environment()
-        for call in task.ground_truth(environment):
-            for argument, value in call.args.items():
-                kept = found.setdefault((call.function, argument), [])
-                if value not in kept:
-                    kept.append(value)
+    for call in calls:
+        for argument, value in call.args.items():
+            kept = found.setdefault((call.function, argument), [])
+            if value not in kept:
+                kept.append(value)
     return found
 
 

@@ -59,10 +59,11 @@ async def measured(one: Suite, labels: str, profile: Profile, *, hijack: bool) -
 
 
 def _roles(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """The role of each top-level argument, by tool."""
+    """The role of each top-level argument, by tool that does more than read."""
     return {
         tool: {pointer.split("/")[1]: str(told["role"]) for pointer, told in (document.get("arguments") or {}).items()}
         for tool, document in documents.items()
+        if document["effect"] != "read"
     }
 
 
