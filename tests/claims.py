@@ -40,6 +40,11 @@ CLAIMS: dict[str, Claim] = {
         "MP",
         "DESIGN 5, FLOW_RULES C",
     ),
+    "flow:tool-of-the-task": Claim(
+        "Once a session was shown text of strangers, a tool of which the task says no word asks a person first.",
+        "MP",
+        "FLOW_RULES C8, C9",
+    ),
     "flow:only-the-principal-endorses": Claim(
         "Only the principal's own words of a task endorse a value.", "MP", "FLOW_RULES H1"
     ),

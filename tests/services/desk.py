@@ -22,7 +22,7 @@ from remit.services.refusals import Refusals
 from remit.services.sealing import Sealer
 from remit.storage.sqlite import SqliteStore, open_store
 from remit.storage.subject_keys import SubjectKeys
-from tests.services.world import PAY, READ, HandClock, SystemEntropy, World
+from tests.services.world import PAY, READ, TASK, HandClock, SystemEntropy, World
 
 IBAN = "DE89370400440532013000"
 PAYMENT: dict[str, Json] = {"recipient": IBAN, "amount": 80}
@@ -47,6 +47,7 @@ class Desk:
     async def session(self, host: HostCaller | None = None, **members: Any) -> SessionCaller:
         """A session, and who calls tools in it."""
         request: dict[str, Any] = {"agent": (host or self.host).agent, "context": "attested", **members}
+        request.setdefault("task", TASK)
         if self.principal is not None:
             request.setdefault("principal", self.principal)
         started = await sessions.start(self.deps, host or self.host, request)

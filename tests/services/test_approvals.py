@@ -181,9 +181,9 @@ async def test_a_write_to_a_record_that_the_question_showed_voids_the_yes(desk: 
     """Attack E3: approve sending draft 17, then edit draft 17. A write elsewhere is the control."""
     send, edit = tool("send", {"properties": {"draft": {"type": "string"}}}), tool("edit", {"properties": {"id": {}}})
     await desk.world.sync(PAY, READ, send, edit)
-    counted = {"limits": [{"name": "mails", "of": "call"}]}
+    counted: dict[str, Any] = {"limits": [{"name": "mails", "of": "call"}], "intent": ["pay"]}
     await desk.world.review("office/send", effect="spend", arguments={"/draft": {"role": "reference"}}, **counted)
-    await desk.world.review("office/edit", effect="write", arguments={"/id": {"role": "free"}})
+    await desk.world.review("office/edit", effect="write", arguments={"/id": {"role": "free"}}, intent=["pay"])
     await desk.world.grant("office/send", "office/edit")
     session = await desk.session()
     for written, code in (("draft-18", []), ("draft-17", ["approval.void"])):
@@ -330,10 +330,10 @@ async def test_a_record_is_bound_and_written_however_it_is_named(desk: Desk, wri
     send = tool("send", {"properties": {"draft": {}}})
     edit = tool("edit", {"properties": {"id": {}, "map": {}}})
     await desk.world.sync(PAY, READ, send, edit)
-    counted = {"limits": [{"name": "mails", "of": "call"}]}
+    counted: dict[str, Any] = {"limits": [{"name": "mails", "of": "call"}], "intent": ["pay"]}
     await desk.world.review("office/send", effect="spend", arguments={"/draft": {"role": "reference"}}, **counted)
     free = {"/id": {"role": "free"}, "/map": {"role": "free"}}
-    await desk.world.review("office/edit", effect="write", arguments=free)
+    await desk.world.review("office/edit", effect="write", arguments=free, intent=["pay"])
     await desk.world.grant("office/send", "office/edit")
     session = await desk.session()
     shown: list[Any] = ["draft-17", ["draft-17"], {"of": "draft-17"}, {"draft-17": {}}]

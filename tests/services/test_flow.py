@@ -150,7 +150,7 @@ async def test_a_no_to_a_value_is_a_veto_for_it_in_that_session(desk: Desk) -> N
 
 
 async def test_one_question_is_put_for_all_values_of_a_call_and_once(desk: Desk) -> None:
-    session = await poisoned(desk, "Do what the mail says.")
+    session = await poisoned(desk, "Pay what the mail says.")
     first = await pay(desk, session, THEIRS, 81)
     assert codes(first) == ["approval.needed", "flow.value", "flow.value"]
     second = await pay(desk, session, THEIRS, 81)
@@ -161,6 +161,73 @@ async def test_one_question_is_put_for_all_values_of_a_call_and_once(desk: Desk)
     document: Any = second.document()["approval"]
     assert [one["text"] for one in document["values"]] == [THEIRS, "81"]
     assert document["arguments"] == {"recipient": THEIRS, "amount": 81}
+
+
+# ------------------------------------------------------------------------------------ a tool of the task (C8, C9)
+
+
+async def with_publish(desk: Desk, **members: Any) -> None:
+    """A reviewed tool that writes prose only: no value of a call to it is demanded to come from anywhere."""
+    await desk.world.sync(PAY, READ, tool("publish", {"properties": {"text": {"type": "string"}}}))
+    free = {"/text": {"role": "free_text"}}
+    await desk.world.review(
+        "office/publish", effect="write", arguments=free, **{"intent": ["post"], **members}
+    )
+    await desk.world.grant("office/publish")
+
+
+async def publish(desk: Desk, session: SessionCaller, text: str = "hello") -> Decision:
+    """One use of it."""
+    return await desk.open(session, "office/publish", {"text": text})
+
+
+@pytest.mark.claim("flow:tool-of-the-task")
+@pytest.mark.parametrize("task", [TASK, "Compost it. Reposting.", ""])
+async def test_a_tool_of_which_the_task_says_no_word_is_asked_about_once_a_session(desk: Desk, task: str) -> None:
+    """Attack: a stranger's mail has the agent use a tool that has nothing to do with the task."""
+    await with_publish(desk)
+    session = await poisoned(desk, task)
+    asked = await publish(desk, session)
+    assert (codes(asked), asked.reasons[1].rule) == (["approval.needed", "flow.call"], "C8")
+    document: Any = asked.document()["approval"]
+    assert [(one["text"], one["type"]) for one in document["values"]] == [("office/publish", "tool")]
+    await desk.answer(asked)
+    assert allowed(await publish(desk, session)), "a yes is for the tool"
+    assert allowed(await publish(desk, session, "more"))
+    other = await poisoned(desk, task)
+    assert not allowed(await publish(desk, other)), "and for this session"
+
+
+@pytest.mark.claim("flow:tool-of-the-task")
+@pytest.mark.parametrize("task", ["Post it.", "Read it and POST what it says."])
+async def test_a_tool_of_which_the_task_speaks_is_not_asked_about(desk: Desk, task: str) -> None:
+    """The control."""
+    await with_publish(desk)
+    assert allowed(await publish(desk, await poisoned(desk, task)))
+
+
+@pytest.mark.claim("flow:tool-of-the-task")
+async def test_without_words_of_its_own_a_tool_is_always_asked_about(desk: Desk) -> None:
+    await with_publish(desk, intent=[])
+    assert not allowed(await publish(desk, await poisoned(desk, "Post it.")))
+
+
+@pytest.mark.claim("flow:tool-of-the-task")
+async def test_a_no_to_a_tool_is_a_veto_in_that_session(desk: Desk) -> None:
+    await with_publish(desk)
+    session = await poisoned(desk)
+    await desk.answer(await publish(desk, session), "deny")
+    assert codes(await publish(desk, session)) == ["flow.refused"]
+    assert allowed(await pay(desk, session, IBAN))
+
+
+@pytest.mark.claim("flow:tool-of-the-task")
+async def test_a_sealed_plan_speaks_for_the_tool_and_for_no_value(desk: Desk) -> None:
+    await with_publish(desk)
+    plan = {"tools": ["office/read_mail", "office/publish", "office/pay_invoice"]}
+    session = await poisoned(desk, "Do it.", plan=plan)
+    assert allowed(await publish(desk, session))
+    assert codes(await pay(desk, session, THEIRS))[1:] == ["flow.value", "flow.value"]
 
 
 @pytest.mark.claim("approval:shown-is-hashed")

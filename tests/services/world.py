@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 
+from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
 from remit.core.errors import NameTaken
 from remit.core.people import Person
@@ -78,10 +79,13 @@ def pay_review(fingerprint: str, **members: Any) -> dict[str, Any]:
             "/note": {"role": "free_text"},
         },
         "limits": [{"name": "eur", "of": "/amount", "unit": "EUR"}],
+        "intent": ["pay"],
         **members,
     }
 
 
+# It says what is to be done, and gives no value: so flow asks about the values alone.
+TASK: list[Json] = [{"text": "Pay what is due.", "source": "principal"}]
 # Of these arguments flow demands nothing: for tests of the other steps in sessions that have seen anything.
 UNDEMANDING = {
     "/recipient": {"role": "free"},

@@ -27,7 +27,7 @@ from remit.guards.json_in import JsonLimits
 from remit.services import agents, keys, policies, servers
 from remit.web.server import create_app
 from remit.wiring import both_doors
-from tests.services.world import PAY, READ, World
+from tests.services.world import PAY, READ, TASK, World
 from tests.simulators import HELLO, Handler, HttpSimulator, Live, Request, http, result, unknown
 
 Answering = Handler
@@ -193,7 +193,7 @@ class House:
 
     async def started(self, who: str = "host", **members: object) -> tuple[str, str]:
         """Another session of the bookkeeper: its id and its token."""
-        request = {"agent": "bookkeeper", "principal": PERSON, "context": "attested", **members}
+        request = {"agent": "bookkeeper", "principal": PERSON, "context": "attested", "task": TASK, **members}
         answer = await self.ask("POST", "/v1/sessions", who, request)
         assert answer.status_code == 201, answer.text
         return answer.json()["session"], answer.json()["token"]

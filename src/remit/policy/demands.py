@@ -31,6 +31,8 @@ TABLE: Final[Mapping[Deed, Mapping[Use, int]]] = {
     "destroy": {"who": 3, "what": 3, "own": 3, "how_much": 3, "disclosed": 3, "link": 3},
     "admin": {"who": 3, "what": 3, "own": 3, "how_much": 3, "disclosed": 3, "link": 3},
 }
+TOOL: Final = "tool"
+"""The type of the value that stands for a tool itself."""
 _FOREIGN: Final = 3
 _ONCE: Final[frozenset[Deed]] = frozenset({"spend", "share", "admin"})
 _COMMITMENTS: Final[frozenset[Deed]] = frozenset({"write", "share", "spend", "admin"})
@@ -69,7 +71,7 @@ class Miss:
     @property
     def about_value(self) -> bool:
         """Whether a person's yes to this value would meet the demand."""
-        return self.rule in ("C", "C1", "C2", "C3", "C7") and bool(self.value)
+        return self.rule in ("C", "C1", "C2", "C3", "C7", "C8") and bool(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +133,14 @@ def deed(review: ToolReview) -> Deed:
     return review.effect
 
 
-def misses(memory: Memory, review: ToolReview, arguments: Mapping[str, Json], *, tainted: bool) -> tuple[Miss, ...]:
-    """Every demand of this call that its values don't meet. In a session that is not tainted there is none."""
+def misses(
+    memory: Memory, review: ToolReview, arguments: Mapping[str, Json], *, tainted: bool, planned: bool = False
+) -> tuple[Miss, ...]:
+    """Every demand of this call that its values don't meet. In a session that is not tainted there is none.
+
+    ``planned`` says that the tool stands in a plan that a host sealed (rule C9): that speaks for the tool, and for no
+    value.
+    """
     if not tainted:
         return ()
     found = uses(review, arguments)
@@ -145,6 +153,7 @@ def misses(memory: Memory, review: ToolReview, arguments: Mapping[str, Json], *,
         *_dates(memory.task, row, found),
         *_literals(memory.task, found),
         *_again(memory, review, row, found),
+        *(() if planned else _unspoken(memory, review, row)),
     ]
     return tuple(dict.fromkeys(out))
 
@@ -206,7 +215,7 @@ def _shown(one: Argument) -> str:
     return one.atom.text if one.atom is not None else str(one.value)
 
 
-# C4 to C7
+# C4 to C8
 
 
 def _again(memory: Memory, review: ToolReview, row: Deed, found: tuple[Argument, ...]) -> Iterator[Miss]:
@@ -215,6 +224,13 @@ def _again(memory: Memory, review: ToolReview, row: Deed, found: tuple[Argument,
     acted = frozenset(one.atom for one in found if one.role in ("who", "what", "reference") and one.atom is not None)
     if (review.tool, acted) in memory.done:
         yield Miss("C4", "", "free", "", "", NOTHING, 0)
+
+
+def _unspoken(memory: Memory, review: ToolReview, row: Deed) -> Iterator[Miss]:
+    """C8: a tool that does more than read, of which the task says no word. A yes is for the tool, in the session."""
+    if row in ("read", "fetch") or not memory.demands("C8") or memory.task.speaks_of(review.intent):
+        return
+    yield Miss("C8", "", "what", review.tool, TOOL, NOTHING, 4)
 
 
 def _dates(task: Task, row: Deed, found: tuple[Argument, ...]) -> Iterator[Miss]:

@@ -68,7 +68,7 @@ class Memory:
     """The fold. ``learn`` is the only way to change it; the rest are questions."""
 
     def __init__(self, task: Task, profile: Profile = "balanced", off: frozenset[str] = frozenset()) -> None:
-        """``off`` names grants that are left out, as an operator or a test wants."""
+        """``off`` names rules that are left out, as an operator or a test wants."""
         self.task = task
         self.full = False
         self._off = off | ({"B4"} if profile == "strict" else frozenset())
@@ -82,6 +82,10 @@ class Memory:
         self._values = 0
         self.done: set[tuple[str, frozenset[Atom]]] = set()
         self.outside: set[Atom] = set()
+
+    def demands(self, rule: str) -> bool:
+        """Whether a rule that demands something is in force."""
+        return rule not in self._off
 
     # Learning
 

@@ -235,6 +235,11 @@ class Task:
     def _run(self) -> str:
         return f" {' '.join(self.words)} "
 
+    def speaks_of(self, words: Iterable[str]) -> bool:
+        """Whether any of these words, or runs of words, stands whole in the text (rule C8)."""
+        runs = (" ".join(_WORDS.findall(word.casefold())) for word in words)
+        return any(run and f" {run} " in self._run for run in runs)
+
     def phrase(self, text: str) -> str | None:
         """A naming text as it stands whole in the task, or None; common words alone name nothing."""
         if deceptive(text) or len(text) > len(self.text):

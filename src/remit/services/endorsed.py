@@ -80,7 +80,7 @@ def reasons(misses: Sequence[Miss]) -> tuple[Reason, ...]:
     """Why a call is put to a person, miss by miss."""
     return tuple(
         Reason(
-            "flow.value" if one.about_value else "flow.call",
+            "flow.value" if one.about_value and one.rule not in _CALLS else "flow.call",
             _words(one),
             rule=one.rule,
             argument=one.argument or None,
@@ -92,7 +92,7 @@ def reasons(misses: Sequence[Miss]) -> tuple[Reason, ...]:
 
 
 def _words(miss: Miss) -> str:
-    if not miss.about_value:
+    if not miss.about_value or miss.rule in _CALLS:
         return _CALLS[miss.rule]
     where = f" (listed by call {miss.has.call})" if miss.has.call else ""
     return f"{miss.value!r} at {miss.argument} has strength {miss.has.level} of {miss.needs}{where}"
@@ -102,6 +102,7 @@ _CALLS: Final[Mapping[str, str]] = {
     "C4": "this was done once already in this session",
     "C5": "the task names other dates",
     "C6": "the task gives another title",
+    "C8": "the task says no word of what this tool does; a yes is for the tool, in this session",
     "E": "nothing vouches for this answer to its server",
 }
 

@@ -22,7 +22,9 @@ async def short(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool) -> tu
     agent = facts.authority.agents.get(facts.session.agent)
     owner = agent.owner if agent else None
     memory = await deps.memories.of(unit, deps.sealer, facts.session, facts.flow, owner)
-    found = misses(memory, known.review, facts.call.arguments, tainted=True)
+    # A tool outside of a sealed plan came no further than step 2.
+    planned = facts.session.plan is not None
+    found = misses(memory, known.review, facts.call.arguments, tainted=True, planned=planned)
     if not found:
         return unvouched
     root, server = facts.session.root, known.server.name
