@@ -90,20 +90,17 @@ async def propose(deps: Deps, caller: PersonCaller, text: str) -> dict[str, Json
     async with deps.store.view(deps.org) as view:
         # Not through the cache of decisions: a view may be older than what the next decision sees.
         authority = await load(view, await view.nouns.epoch())
-    tools = [
-        Offered(
-            ref,
-            frozenset(
-                {*re.findall(r"[a-z]+", ref.partition("/")[2].lower()), *(word.lower() for word in one.review.intent)}
-            ),
-            {limit.name: None if limit.of == "call" else limit.unit for limit in one.review.limits},
-            tuple(one.review.arguments),
-        )
-        for ref, one in sorted(authority.tools.items())
-        if one.review.effect != "read"
-    ]
+    tools = [_offered(ref, one) for ref, one in sorted(authority.tools.items())]
     answers = [_fit(answer) for answer in draft(text, tools)]
     return {"file": written(answers), "sentences": answers}
+
+
+def _offered(ref: str, known: ReviewedTool) -> Offered:
+    """A tool as sentences may speak of it. One that reads is meant only where it is named: its verbs are everywhere."""
+    review = known.review
+    words = {*re.findall(r"[a-z]+", ref.partition("/")[2].lower()), *(word.lower() for word in review.intent)}
+    counted = {limit.name: None if limit.of == "call" else limit.unit for limit in review.limits}
+    return Offered(ref, frozenset(() if review.effect == "read" else words), counted, tuple(review.arguments))
 
 
 def _fit(answer: dict[str, Json]) -> dict[str, Json]:
