@@ -113,6 +113,21 @@ CLAIMS: dict[str, Claim] = {
         "ATTACKS E8",
     ),
     "budget:exact-under-concurrency": Claim("No number of calls at once passes a limit.", "MP", "ATTACKS A11, D3"),
+    "rule:once-per-key": Claim(
+        "What a rule allows once happens once, under any spelling, agent or session, whatever became of it.",
+        "MP",
+        "issue 4",
+    ),
+    "rule:exact-under-concurrency": Claim(
+        "No number of calls at once, in however many processes, passes a countable rule.", "MP", "issue 4"
+    ),
+    "rule:in-order": Claim(
+        "What a rule wants done before is done, and known to be done, before the next call is allowed.", "MP", "issue 4"
+    ),
+    "rule:only-narrows": Claim("A rule, and a tighter one in its place, never allows more.", "MP", "issue 4"),
+    "rule:draft-drops-nothing": Claim(
+        "Every sentence of a policy document comes back, as a proposed rule or with why it is none.", "", "issue 4"
+    ),
     "session:labels-only-join": Claim("Nothing an agent does lowers what its session has seen.", "MP", "DESIGN 3"),
     "call:one-intent-per-call-id": Claim(
         "One call id is one call: asked again it gets the same answer and no second intent.", "MP", "ATTACKS G6"

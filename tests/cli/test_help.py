@@ -23,6 +23,7 @@ WANTED = """init; doctor; status; up; decide; schema; connect; wrap; server add;
 server secret; server show; server change; server observe; server observed; tool list; tool show; tool diff; tool approve;
 tool suggest; tool import; tool review apply; tool review export; agent create;
 agent activate; agent suspend; agent retire; agent kill; agent list; agent show; grant apply; grant list; grant revoke;
+rule list; rule show; rule apply; rule revoke; rule draft;
 key create; key list; key rotate; key revoke; session start; session show; session end; session kill; session token;
 approval list; approval show; approval approve; approval deny; access list; access show; access close; policy check; policy apply; policy show; policy rollback;
 person add; person list; person suspend; audit tail; audit show; audit export; audit verify; audit prove; audit unknown;

@@ -19,6 +19,7 @@ from remit.core.ids import ALPHABET
 from remit.core.people import Person
 from remit.core.policies import PolicyRevision
 from remit.core.ports import Noun, Store, Unit
+from remit.core.rules import Ceiling, Reached, Rule
 from remit.core.servers import InjectedSecret, Server, StdioTransport
 from remit.core.sessions import FlowState, Segment, Session
 from remit.core.tools import (
@@ -33,7 +34,7 @@ from remit.core.tools import (
     ToolReview,
 )
 
-NOUNS: Final[tuple[Any, ...]] = (Person, Agent, Server, Definition, Tool, ToolReview, Grant, Key, PolicyRevision)
+NOUNS: Final[tuple[Any, ...]] = (Person, Agent, Server, Definition, Tool, ToolReview, Grant, Key, PolicyRevision, Rule)
 STORED: Final[tuple[Any, ...]] = (*NOUNS, Session, FlowState, Call, Approval, AccessRequest)
 
 I64: Final = st.integers(min_value=-(2**63), max_value=2**63 - 1)
@@ -167,6 +168,23 @@ def examples(org: str = "main") -> tuple[Noun, ...]:
         ),
         PolicyRevision(
             org=org, id="1", version="sha256:3", sources=(("ask.cedar", "forbid …"),), applied_by=PERSON, applied_at=8
+        ),
+        Rule(
+            org=org,
+            id=ident("rul", 1),
+            name="eur-a-day",
+            says="At most 500 EUR a day.",
+            tools=(Reached(ref="office/pay"), Reached(server=ident("srv", 1), effects=("spend",))),
+            per="team",
+            agents=(ident("agt", 1),),
+            window=86_400_000,
+            ceiling=Ceiling("eur", 5_000_000, "EUR"),
+            once=None,
+            first=None,
+            state="revoked",
+            version=2,
+            applied_by=PERSON,
+            applied_at=9,
         ),
     )
 

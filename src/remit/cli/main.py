@@ -26,6 +26,7 @@ from remit.cli import (
     key,
     person,
     policy,
+    rule,
     server_modes,
     session,
     suggestions,
@@ -52,7 +53,7 @@ Example:
 app = typer.Typer(name="remit", help=_ABOUT, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
 # The app of ``suggestions`` is that of ``tool``, and that of ``server_modes`` of ``server``, with all their commands.
-for noun in (person, server_modes, suggestions, agent, grant, key, session, approval, access, policy, audit):
+for noun in (person, server_modes, suggestions, agent, grant, key, session, approval, access, policy, rule, audit):
     app.add_typer(noun.app)
 home.register(app)
 connect.register(app)

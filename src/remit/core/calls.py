@@ -39,13 +39,17 @@ def parts_of(written: Json) -> dict[str, Json]:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """An amount held under one limit. ``scope`` is the root session's or the grant's id; ``bucket`` a minute, or 0."""
+    """An amount held under one limit. ``scope`` is the root session's or the grant's id; ``bucket`` a minute, or 0.
+
+    One that ``proves`` is what a rule lets later calls stand on: it is spent only by a call that was done.
+    """
 
     grant: str
     scope: str
     name: str
     bucket: int
     amount: int
+    proves: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

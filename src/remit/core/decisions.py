@@ -54,6 +54,16 @@ REASONS: Final[dict[str, ReasonForm]] = {
     "flow.refused": ReasonForm(5, "a person said no to a value in this call", "Do not use it again in this session."),
     "budget.exceeded": ReasonForm(6, "this would pass a limit", "Wait, ask for less, or ask the owner.", True),
     "budget.uncountable": ReasonForm(6, "an amount can't be counted", "Send a non-negative plain amount."),
+    "rule.exceeded": ReasonForm(6, "this would pass a limit of a rule", "Wait, ask for less, or ask an administrator."),
+    "rule.once": ReasonForm(
+        6, "a rule allows this once, and it was done or tried", "Do not retry under another spelling; ask the owner."
+    ),
+    "rule.first": ReasonForm(
+        6, "a rule wants another call done before this one", "Make that call, wait until it is done, then call again."
+    ),
+    "rule.uncountable": ReasonForm(
+        6, "a rule can't tell what this call counts", "Send plain values; else an administrator must look at the rule."
+    ),
     "approval.needed": ReasonForm(7, "a person must approve this call", "Wait for the answer, then call again."),
     "approval.crowded": ReasonForm(7, "too many questions of this session wait", "Wait until some are answered."),
     "approval.denied": ReasonForm(7, "a person said no", "This is final: do not ask again in this session."),

@@ -22,12 +22,13 @@ from remit.core.events import EventDraft
 from remit.core.grants import Grant
 from remit.core.people import Person
 from remit.core.policies import PolicyRevision
+from remit.core.rules import Rule
 from remit.core.servers import Server
 from remit.core.sessions import FlowState, Session
 from remit.core.tools import Definition, Tool, ToolReview
 
-Noun: TypeAlias = Person | Agent | Server | Definition | Tool | ToolReview | Grant | Key | PolicyRevision
-N = TypeVar("N", Person, Agent, Server, Definition, Tool, ToolReview, Grant, Key, PolicyRevision)
+Noun: TypeAlias = Person | Agent | Server | Definition | Tool | ToolReview | Grant | Key | PolicyRevision | Rule
+N = TypeVar("N", Person, Agent, Server, Definition, Tool, ToolReview, Grant, Key, PolicyRevision, Rule)
 
 
 class Clock(Protocol):

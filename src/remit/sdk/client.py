@@ -29,7 +29,7 @@ from remit.core.canonical import Json, canonical
 from remit.core.errors import NotFound, Unauthenticated, Unavailable
 from remit.sdk.answers import HINT, NOT_KNOWN, broken_off, parse, refusal, unreachable
 
-Noun: TypeAlias = Literal["agents", "servers", "grants", "keys", "people"]
+Noun: TypeAlias = Literal["agents", "servers", "grants", "keys", "people", "rules"]
 Document: TypeAlias = dict[str, Any]
 
 # A call that waits for an upstream may take a minute; nothing else takes as long.
@@ -333,6 +333,10 @@ class RemitClient:
     async def roll_back_policies(self, version: str) -> Document:
         """Put an earlier set in force again."""
         return await self._object("POST", "/v1/policies/rollback", {"version": version})
+
+    async def draft_rules(self, text: str) -> Document:
+        """Rules proposed from a policy document, and each of its sentences. Nothing is changed."""
+        return await self._object("POST", "/v1/rule-drafts", {"text": text})
 
     # ---- the log
 

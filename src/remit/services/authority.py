@@ -20,6 +20,7 @@ from remit.core.grants import Grant
 from remit.core.people import Person
 from remit.core.policies import PolicyRevision
 from remit.core.ports import Unit
+from remit.core.rules import Rule
 from remit.core.servers import Server
 from remit.core.tools import Definition, Tool, ToolReview, definition_id
 from remit.guards.json_in import parse
@@ -59,6 +60,7 @@ class Authority:
     aliases: Mapping[str, str]  # flat MCP name of a tool to reference
     prompts: Mapping[str, str]  # the same of a prompt
     grants: Mapping[str, tuple[Grant, ...]]
+    rules: Mapping[str, tuple[Rule, ...]]  # by reference of a tool that they reach, or that must come first
     engine: Engine | None
     fault: str
     policy_version: str
@@ -134,7 +136,11 @@ class Authority:
             for _, known in sorted(self.tools.items())
             if any(grant.reaches(known.tool) for grant in grants)
         ]
-        return {
+        rules = {one.id: one.version for known in self.rules.values() for one in known}
+        counted: dict[str, Json] = (
+            {"rules": sorted([rule, version] for rule, version in rules.items())} if rules else {}
+        )
+        return counted | {
             "members": [[member, *self._member_facts(member)] for member in chain],
             "grants": [[grant.id, grant.state, grant.expires] for grant in grants],
             "tools": reached,
@@ -197,10 +203,25 @@ async def load(unit: Unit, epoch: int) -> Authority:
         aliases={known.tool.alias: ref for ref, known in tools.items() if known.method == CALL},
         prompts={known.tool.alias: ref for ref, known in tools.items() if known.method == GET},
         grants=by_member,
+        rules=_rules(await unit.nouns.all(Rule), tools),
         engine=engine,
         fault=fault,
         policy_version=engine.policy_version if engine else digest(b""),
     )
+
+
+def _rules(rules: tuple[Rule, ...], tools: Mapping[str, ReviewedTool]) -> dict[str, tuple[Rule, ...]]:
+    """The rules in force for each tool; a tool that none is about is not there."""
+    active = [rule for rule in rules if rule.state == "active"]
+    found = {
+        ref: tuple(
+            rule
+            for rule in active
+            if rule.reaches(ref, one.server.id, one.review.effect) or (rule.first and ref in rule.first.tools)
+        )
+        for ref, one in tools.items()
+    }
+    return {ref: reaching for ref, reaching in found.items() if reaching}
 
 
 async def policy_sources(unit: Unit) -> tuple[PolicySource, ...]:

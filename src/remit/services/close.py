@@ -211,7 +211,7 @@ async def _record(  # each is one fact of the outcome
             await _settle_budgets(unit, call, spent=True)
             state: CallState = "unknown"
         case "done" | "failed":
-            await _settle_budgets(unit, call, spent=not _not_done(outcome))
+            await _settle_budgets(unit, call, spent=not _not_done(outcome), proven=_succeeded(outcome))
             state = outcome.kind
             if outcome.not_acted and call.intent is not None:
                 await unit.calls.untouch(call.root, call.intent)
@@ -244,9 +244,15 @@ def _not_done(outcome: Outcome) -> bool:
     return outcome.kind != "done" and outcome.result is None and not outcome.may_have_acted
 
 
-async def _settle_budgets(unit: Unit, call: Call, *, spent: bool) -> None:
+def _succeeded(outcome: Outcome) -> bool:
+    """Whether a later call may stand on this one: it was done, and its tool reports no error."""
+    failed = isinstance(outcome.result, Mapping) and outcome.result.get("isError", False) is not False
+    return outcome.kind == "done" and isinstance(outcome.result, Mapping) and not failed
+
+
+async def _settle_budgets(unit: Unit, call: Call, *, spent: bool, proven: bool = False) -> None:
     for item in call.reservations:
-        await unit.counters.settle(item, spent=spent)
+        await unit.counters.settle(item, spent=proven if item.proves else spent)
 
 
 def _draft(  # each is one member of the event

@@ -8,7 +8,7 @@ The steps are numbered as in docs/explanation/the-life-of-a-tool-call.md; this l
 (3) The arguments must fit the *pinned* input schema, and answers to the server's questions the forms that it asked for.
 (4) Policy (Cedar) must allow it for every member of the chain; no policy and any error mean no.
 (5) Flow: may these values go there, given what the session was shown; what falls short is put to a person.
-(6) Budgets: every countable must have room, and is reserved together with the intent.
+(6) Budgets: every countable must have room, under grants, plan and rules, and is reserved together with the intent.
 (7) If a person must decide, there is an Ask; an answer counts once, for exactly this call.
 (8) The intent is recorded, durably, before any effect. If the log can't be written, the answer is no.
 
@@ -40,7 +40,18 @@ from remit.core.times import MINUTE, SECOND, from_text, to_text
 from remit.core.tools import COUNTED_EFFECTS
 from remit.guards.inputs import input_faults
 from remit.policy.demands import Miss
-from remit.services import access, approve, budgets, endorsed, flow_step, live, observing, question, recorded
+from remit.services import (
+    access,
+    approve,
+    budgets,
+    endorsed,
+    flow_step,
+    live,
+    observing,
+    question,
+    recorded,
+    rules_step,
+)
 from remit.services.authority import ReviewedTool
 from remit.services.deps import Deps
 from remit.services.policy_step import Permitted, permitted
@@ -143,6 +154,7 @@ async def _judged(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, for
     policy = _permitted(facts, known, None)  # (4)
     short = await _flow(deps, unit, facts, known)  # (5)
     held = await _budget(unit, facts, known, policy.grants)  # (6)
+    held += await _ruled(unit, facts, known)
     if policy.needs_approval or any(not one.about_value for one in short):  # (7)
         return await _with_person(deps, unit, facts, known, forwarder, short)
     if short:
@@ -231,6 +243,16 @@ async def _budget(
     return held
 
 
+async def _ruled(unit: Unit, facts: Facts, known: ReviewedTool) -> tuple[Reservation, ...]:
+    """What countable rules hold for this call."""
+    if known.tool.ref not in facts.authority.rules:
+        return ()
+    held = await rules_step.held(unit, facts, known)
+    if isinstance(held, Reason):
+        raise _No(held)
+    return held
+
+
 # Step 7.
 
 
@@ -270,6 +292,7 @@ async def _use(
         try:
             policy = _permitted(facts, known, approval.answered_by)
             held = await _budget(unit, facts, known, policy.grants)
+            held += await _ruled(unit, facts, known)
         except _No as no:
             broken = no.reasons[0].text
         else:
@@ -333,6 +356,7 @@ async def _observed(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, f
         if isinstance(over, Reason):
             raise _No(over) from no
         held = over
+    held += await _ruled(unit, facts, known)  # a rule is signed off for all, also where grants are still looked for
     short = await _flow(deps, unit, facts, known)
     standing = await approve.standing(unit, facts.session, known.tool.ref, digest(facts.arguments), facts.now)
     if isinstance(standing, approve.Vetoed):

@@ -36,6 +36,7 @@ from remit.services.documents import CALLS, Document, committed, directory
 from remit.services.grants import check_limits
 from remit.services.registry import find, prove, require_reader
 from remit.services.review_document import check_fit, read_review, review_document
+from remit.services.rules import check_signed
 from remit.services.sync import sync
 
 __all__ = ["apply_review", "approve", "diff", "export_reviews", "review_of", "show", "sync", "tools"]
@@ -202,6 +203,8 @@ async def _sign(deps: Deps, unit: Unit, caller: PersonCaller, tool: Tool, review
     _check_counted(reaching, review)
     _check_still_limited(reaching, before, review)
     _check_one_unit(reaching, authority)
+    if before is not None:
+        await check_signed(unit, signed, before, review)
     answer = review_document(review, caller.person.email)
     await unit.log.append(_signed(Kind.TOOL_APPROVED, caller, review, answer))
     return answer | {"id": review.id, "reach": list(_reach(authority, signed, deps.clock.now()))}

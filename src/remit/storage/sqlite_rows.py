@@ -12,6 +12,7 @@ from remit.core.calls import Call, Reservation
 from remit.core.errors import NameTaken, NotFound
 from remit.core.people import Person
 from remit.core.ports import N, Noun
+from remit.core.rules import Rule
 from remit.core.servers import Server
 from remit.core.sessions import FlowState, Session
 from remit.core.tools import Tool
@@ -44,7 +45,7 @@ def _name(noun: Noun) -> str | None:
     match noun:
         case Person():
             return noun.email
-        case Agent() | Server():
+        case Agent() | Server() | Rule():
             return noun.name
         case Tool():
             return noun.ref

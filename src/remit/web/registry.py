@@ -7,7 +7,19 @@ from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
 from remit.core.errors import InvalidDocument, NotFound
 from remit.core.times import duration
-from remit.services import agents, grants, imports, keys, observing, people, policies, review, servers, suggestions
+from remit.services import (
+    agents,
+    grants,
+    imports,
+    keys,
+    observing,
+    people,
+    policies,
+    review,
+    rules,
+    servers,
+    suggestions,
+)
 from remit.services.deps import Deps
 from remit.services.servers import Place
 from remit.web.job import PAGED, Answer, Job, Made, Route, page
@@ -21,6 +33,7 @@ STEPS: Final[Mapping[str, Mapping[str, Step]]] = {
     "servers": {"retired": servers.retire},
     "grants": {"revoked": grants.revoke},
     "keys": {"revoked": keys.revoke},
+    "rules": {"revoked": rules.revoke},
 }
 
 
@@ -174,6 +187,26 @@ async def move(job: Job, noun: str) -> Answer:
     return await step(job.deps, await job.person(), job.path["id"])
 
 
+async def list_rules(job: Job) -> Answer:
+    """Every rule."""
+    return page(job, await rules.list_all(job.deps, await job.person()), "id")
+
+
+async def apply_rule(job: Job) -> Answer:
+    """A new rule, or another version of one."""
+    return Made(await rules.apply(job.deps, await job.person(), job.body))
+
+
+async def show_rule(job: Job) -> Answer:
+    """One rule."""
+    return await rules.get(job.deps, await job.person(), job.path["id"])
+
+
+async def draft_rules(job: Job) -> Answer:
+    """Rules proposed from a policy document; nothing is changed."""
+    return await rules.propose(job.deps, await job.person(), job.text("text"))
+
+
 def mover(noun: str) -> Callable[[Job], Awaitable[Answer]]:
     """The PATCH handler of one noun."""
 
@@ -292,6 +325,11 @@ ROUTES = (
     Route("POST", "/v1/servers/{id}/observe", "person", observe_server, "observe mode", "ObserveMode", "Server"),
     Route("GET", "/v1/servers/{id}/observed", "person", observed_at_server, "what it let through", gives="Observed"),
     Route("POST", "/v1/servers/{id}/secrets", "person", store_secret, "keep a credential", "SecretRequest", "Server"),
+    Route("GET", "/v1/rules", "person", list_rules, "all rules", gives="Page", query=PAGED),
+    Route("POST", "/v1/rules", "person", apply_rule, "a rule, new or another version", "Rule", "Rule"),
+    Route("GET", "/v1/rules/{id}", "person", show_rule, "one rule", gives="Rule"),
+    Route("PATCH", "/v1/rules/{id}", "person", mover("rules"), "revoke", "StateRequest", "Rule"),
+    Route("POST", "/v1/rule-drafts", "person", draft_rules, "propose rules", "RuleDraftRequest", "RuleDraft"),
     Route("GET", "/v1/grants", "person", list_grants, "all grants", gives="Page", query=("agent", *PAGED)),
     Route("POST", "/v1/grants", "person", apply_grant, "a new grant", "Grant", "Grant"),
     Route("GET", "/v1/grants/{id}", "person", show_grant, "one grant", gives="Grant"),
