@@ -170,9 +170,7 @@ async def with_publish(desk: Desk, **members: Any) -> None:
     """A reviewed tool that writes prose only: no value of a call to it is demanded to come from anywhere."""
     await desk.world.sync(PAY, READ, tool("publish", {"properties": {"text": {"type": "string"}}}))
     free = {"/text": {"role": "free_text"}}
-    await desk.world.review(
-        "office/publish", effect="write", arguments=free, **{"intent": ["post"], **members}
-    )
+    await desk.world.review("office/publish", effect="write", arguments=free, **{"intent": ["post"], **members})
     await desk.world.grant("office/publish")
 
 
