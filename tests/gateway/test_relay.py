@@ -212,7 +212,7 @@ async def test_more_questions_or_a_longer_state_than_are_kept_end_the_call(house
         body = {"resultType": "input_required", "inputRequests": asked, "requestState": state}
         house.upstream.says(json.dumps(body).encode())
         assert "which is not passed on" in text_of(await call(house))
-    house.upstream.says(b'{"resultType":"task","inputRequests":{}}')
+    house.upstream.says(b'{"resultType":"later","inputRequests":{}}')
     assert "of a type that Remit does not know" in text_of(await call(house))
     # Control: at the bound it passes, and what is sealed comes back whole.
     body = {"resultType": "input_required", "inputRequests": {"whom": ASK}, "requestState": "s" * questions.MAX_STATE}
