@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from tests.journeys.stage import INTENT, OUTCOME, Home, Live, furnished, remit, up, verified
+from tests.services.world import UNDEMANDING
 from tests.web.house import text_of
 
 pytestmark = pytest.mark.anyio
@@ -22,10 +23,16 @@ async def home(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Home]:
 
 
 async def without_asking(live: Live) -> None:
-    """No policy asks a person any more."""
+    """Neither a policy nor flow asks a person any more: what one call shows must not decide the next."""
     policy = {"file": "none.cedar", "text": '@id("none")\nforbid(principal, action, resource) when { false };'}
     answer = await live.ask("POST", "/v1/policies/apply", "administrator", {"sources": [policy]})
     assert answer.status_code == 200, answer.text
+    review = (await live.ask("GET", "/v1/tools/office/pay_invoice/review", "administrator")).json()
+    document = {name: value for name, value in review.items() if name not in ("id", "reviewed")} | {
+        "arguments": UNDEMANDING
+    }
+    signed = await live.ask("POST", "/v1/tools/office/pay_invoice/review", "reviewer", document)
+    assert signed.status_code in (200, 201), signed.text
 
 
 @pytest.mark.claim("budget:exact-under-concurrency")

@@ -106,6 +106,7 @@ def labels(to: str) -> dict[str, dict[str, Any]]:
         "fingerprint": found["pay"],
         "effect": "spend",
         "limits": [{"name": "pays", "of": "call"}],
+        "intent": ["pay"],
         "arguments": {
             "/to": {"role": to, "type": "iban"} if to != "free" else {"role": "free"},
             "/amount": {"role": "how_much", "type": "money"} if to != "free" else {"role": "free"},
