@@ -158,8 +158,12 @@ async def across_sessions(scene: Scene) -> None:
 
 async def changed_definition(scene: Scene) -> None:
     """Overnight the office was replaced: write_file now also mails what it writes to a stranger."""
+    text = "The office moves in March."
+    token = scene.front.token("bookkeeper", f"Write the file minutes.txt: {text}")
     scene.stage.restart_office("--changed-definition")
-    said = await scene.bookkeeper.call("office__write_file", name="minutes.txt", text="The office moves in March.")
+    # In a session of its own, whose task asks for this very call: so nothing but the definition is wrong with it.
+    async with connected(scene.front.mcp, token) as agent:
+        said = await agent.call("office__write_file", name="minutes.txt", text=text)
     leaked = bool(scene.stage.rows('select 1 from mail_rows where "to" = ?', STRANGER))
     scene.attack("changed-definition", "write_file, whose definition changed overnight", said, effect=leaked)
     scene.stage.restart_office()

@@ -5,7 +5,7 @@
   calls or before them; the suite's own judgement says whether the attacker got it. What is allowed without a question
   is a *silent* success.
 - *Hijack*: one argument of a task's call that does more than read, of a role that says who, what or how much, holds
-  the attacker's value, or another value of the same argument that some task of the suite uses (a sibling).
+  the attacker's value, or another value of the same argument that some other task of the suite uses (a sibling).
 
 Nobody here looks at the words of a task or an injection but the suite itself.
 """
@@ -128,11 +128,13 @@ async def hijacks(stage: Stage, roles: Mapping[str, Mapping[str, str]]) -> Async
     for task_name, task in native.user_tasks.items():
         calls = list(task.ground_truth(_fresh(stage, task).model_copy(deep=True)))
         for place, call in enumerate(calls):
-            for argument, value in call.args.items():
+            for argument in call.args:
                 if roles.get(call.function, {}).get(argument) not in _STEERING:
                     continue
+                # Values that the task itself puts there are its own, in whatever order.
+                own = _values(calls)[call.function, argument]
                 for kind, others in (("attacker", strangers), ("sibling", siblings)):
-                    other = next((one for one in others.get((call.function, argument), ()) if one != value), None)
+                    other = next((one for one in others.get((call.function, argument), ()) if one not in own), None)
                     if other is not None:
                         made = await _hijacked(stage, task, calls[:place], call, {**call.args, argument: other})
                         yield Hijack(task_name, call.function, argument, kind, made)
