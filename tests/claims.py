@@ -55,6 +55,21 @@ CLAIMS: dict[str, Claim] = {
         "A person's yes to a value is for its root session, its server and effects no higher.", "MP", "FLOW_RULES H1"
     ),
     "flow:a-no-is-a-veto": Claim("A person's no to a value holds for the session.", "MP", "FLOW_RULES H1"),
+    "flow:secrets-ask": Claim(
+        "Once a session was shown a secret, a tool that others than its operator read asks a person first.",
+        "MP",
+        "FLOW_RULES D1, D3",
+    ),
+    "flow:operators-are-cleared": Claim(
+        "A server is shown nothing of a session, by reads either, that others showed it and it is not cleared for.",
+        "MP",
+        "FLOW_RULES H3, ATTACKS C1",
+    ),
+    "flow:strayed-reads-ask": Claim(
+        "After a read of what the task does not name, words that it does not hold ask before they go elsewhere.",
+        "MP",
+        "FLOW_RULES D2",
+    ),
     "flow:same-on-every-replica": Claim(
         "What one process was shown, every process decides on, before the result is returned.", "MP", "INTERFACES 3"
     ),

@@ -71,6 +71,11 @@ class Call:
     reservations: tuple[Reservation, ...] = ()
     approval: str | None = None
 
+    @property
+    def server(self) -> str:
+        """The slug of the server that it goes to."""
+        return self.tool.partition("/")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -70,6 +70,12 @@ class FlowState:
     suspended_event: int | None = None
     lesson: int = -1  # the event of the newest outcome that taught something, and the mark it carries
     lesson_mark: str = ""
+    shown_by: frozenset[tuple[str, str]] = frozenset()  # each confidentiality label with the server that showed it
+
+    def showing(self, labels: Labels, server: str) -> "FlowState":
+        """After something of ``server`` (its slug) with these labels was shown."""
+        shown = self.shown_by | {(label, server) for label in labels.confidentiality}
+        return replace(self, labels=self.labels.join(labels), shown_by=shown)
 
     def refused(self, now: int) -> "FlowState":
         """After one more denial, at ``now``."""

@@ -33,6 +33,8 @@ TABLE: Final[Mapping[Deed, Mapping[Use, int]]] = {
 }
 TOOL: Final = "tool"
 """The type of the value that stands for a tool itself."""
+STRAYED: Final = "beyond the task"
+"""The type of the value that stands for a tool after a read that the task did not ask for."""
 _FOREIGN: Final = 3
 _ONCE: Final[frozenset[Deed]] = frozenset({"spend", "share", "admin"})
 _COMMITMENTS: Final[frozenset[Deed]] = frozenset({"write", "share", "spend", "admin"})
@@ -71,7 +73,7 @@ class Miss:
     @property
     def about_value(self) -> bool:
         """Whether a person's yes to this value would meet the demand."""
-        return self.rule in ("C", "C1", "C2", "C3", "C7", "C8") and bool(self.value)
+        return self.rule in ("C", "C1", "C2", "C3", "C7", "C8", "D1", "D2", "H3") and bool(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +119,18 @@ def endorsed_by(memory: Memory, review: ToolReview, arguments: Mapping[str, Json
     return frozenset(one.pointer for one in uses(review, arguments) if _endorsed(memory, one))
 
 
+def strayed_to(memory: Memory, review: ToolReview, arguments: Mapping[str, Json]) -> tuple[Atom, ...]:
+    """The containers and objects that a read went to without being endorsed for it (rule D2)."""
+    if review.effect != "read":
+        return ()
+    found = (one for one in uses(review, arguments) if one.role in ("who", "reference") and one.atom is not None)
+    return tuple(dict.fromkeys(one.atom for one in found if one.atom is not None and not _endorsed(memory, one)))
+
+
 def _endorsed(memory: Memory, one: Argument) -> bool:
     if one.role == "free" or memory.strength(one.atom, one.role, "write").level >= 2:  # noqa: PLR2004 - bound
         return True
-    return isinstance(one.value, str) and (
-        memory.task.phrase(one.value) is not None or memory.task.says_all_of(one.value)
-    )
+    return isinstance(one.value, str) and memory.task.phrase(one.value) is not None
 
 
 def deed(review: ToolReview) -> Deed:
@@ -154,6 +162,7 @@ def misses(
         *_literals(memory.task, found),
         *_again(memory, review, row, found),
         *(() if planned else _unspoken(memory, review, row)),
+        *_strayed(memory, review, row, found),
     ]
     return tuple(dict.fromkeys(out))
 
@@ -231,6 +240,18 @@ def _unspoken(memory: Memory, review: ToolReview, row: Deed) -> Iterator[Miss]:
     if row in ("read", "fetch") or not memory.demands("C8") or memory.task.speaks_of(review.intent):
         return
     yield Miss("C8", "", "what", review.tool, TOOL, NOTHING, 4)
+
+
+def _strayed(memory: Memory, review: ToolReview, row: Deed, found: tuple[Argument, ...]) -> Iterator[Miss]:
+    """D2: words that the task does not hold, after a read of something that it does not name, to somewhere else."""
+    if row == "fetch" or not memory.strayed or not memory.demands("D2"):
+        return
+    own_words = all(
+        memory.task.says_all_of(one.value) for one in found if one.role == "free_text" and isinstance(one.value, str)
+    )
+    acted = {one.atom for one in found if one.role in ("who", "what", "reference")}
+    if not own_words and not (acted and acted <= memory.strayed):
+        yield Miss("D2", "", "what", review.tool, STRAYED, NOTHING, 4)
 
 
 def _dates(task: Task, row: Deed, found: tuple[Argument, ...]) -> Iterator[Miss]:

@@ -63,13 +63,13 @@ class Lesson:
     records: tuple[Record, ...] = ()
     minted: tuple[Atom, ...] = ()
     targets: tuple[Atom, ...] = ()
-    outside: bool = False
+    strayed: tuple[Atom, ...] = ()
     cut: bool = False
 
     @property
     def teaches(self) -> bool:
         """Whether a memory is any different for it."""
-        return bool(self.records or self.minted or self.targets or self.cut)
+        return bool(self.records or self.minted or self.targets or self.strayed or self.cut)
 
 
 @dataclass(slots=True)
@@ -93,6 +93,7 @@ def lesson(
     task: Task,
     endorsed: AbstractSet[str],
     targets: tuple[Atom, ...],
+    strayed: tuple[Atom, ...] = (),
     parse: Parse,
 ) -> Lesson:
     """What the finished call ``call`` taught. ``endorsed`` are the pointers of its own endorsed arguments."""
@@ -116,7 +117,7 @@ def lesson(
         records=records,
         minted=() if failed else tuple(_minted(review, server, document)),
         targets=() if failed else targets,
-        outside=not only and review.effect == "read",
+        strayed=() if failed else strayed,
         cut=cut,
     )
 

@@ -81,7 +81,7 @@ class Memory:
         self._promising: dict[Atom, None] = {}
         self._values = 0
         self.done: set[tuple[str, frozenset[Atom]]] = set()
-        self.outside: set[Atom] = set()
+        self.strayed: set[Atom] = set()
 
     def demands(self, rule: str) -> bool:
         """Whether a rule that demands something is in force."""
@@ -98,6 +98,7 @@ class Memory:
             self._minted.setdefault(atom, one.call)
         if one.targets:
             self.done.add((one.tool, frozenset(one.targets)))
+        self.strayed.update(one.strayed)
         self.full = self.full or one.cut
         for record in one.records:
             self._add(one, read, record)

@@ -303,6 +303,9 @@ class Task:
 
 
 def _nearly(said: tuple[str, ...], wanted: list[str]) -> bool:
+    # INVARIANT: something must be the same. A lone short word would else stand in every task.
+    if len(wanted) < 3:  # noqa: PLR2004 - two that are the same beside one that differs
+        return False
     different = [one for one, other in zip(wanted, said, strict=True) if one != other]
     return len(different) <= 1 and all(len(one) <= 5 for one in different)  # noqa: PLR2004 - rule C2
 

@@ -80,19 +80,19 @@ async def close_call(
         flow = await unit.sessions.flow(session.root) or first_flow(session)
         authority = await deps.authority.current(unit)
         review = await output_of(unit, authority, call)
-        labels = flow.labels.join(_labels(outcome, review, checked.result))  # (11)
+        flow = flow.showing(_labels(outcome, review, checked.result), call.server)  # (11)
         agent = authority.agents.get(session.agent)
         taught = await learning.taught(deps, unit, session, flow, call, authority, outcome, checked.result)
-        event = await _record(unit, session, subject(session, agent), call, outcome, checked, labels, taught)  # (12)
-        await unit.sessions.put_flow(learning.after(replace(flow, labels=labels), event, taught))
-    return Delivery(checked.result, checked.altered, labels, event, checked.withheld)
+        event = await _record(unit, session, subject(session, agent), call, outcome, checked, flow.labels, taught)
+        await unit.sessions.put_flow(learning.after(flow, event, taught))  # (12)
+    return Delivery(checked.result, checked.altered, flow.labels, event, checked.withheld)
 
 
 async def give_up(unit: Unit, call: Call, session: Session | None, flow: FlowState | None) -> int:
     """An intent whose outcome nobody will report: unknown, spent, and the session has been shown who knows what."""
     if session is not None:
         flow = flow or first_flow(session)
-        await unit.sessions.put_flow(replace(flow, labels=flow.labels.join(await unseen(unit, call))))
+        await unit.sessions.put_flow(flow.showing(await unseen(unit, call), call.server))
     await _settle_budgets(unit, call, spent=True)
     await unit.calls.put(replace(call, state="unknown", reservations=()))
     whose = await subject_of(unit, session) if session else call.session

@@ -102,6 +102,9 @@ _CALLS: Final[Mapping[str, str]] = {
     "C4": "this was done once already in this session",
     "C5": "the task names other dates",
     "C6": "the task gives another title",
+    "D1": "the session was shown what is secret, and this tool has readers; a yes is for this tool, in this session",
+    "D2": "the session read what the task does not name; a yes is for this tool, in this session",
+    "H3": "the session was shown what this server is not cleared for; a yes is for this tool, in this session",
     "C8": "the task says no word of what this tool does; a yes is for the tool, in this session",
     "E": "nothing vouches for this answer to its server",
 }

@@ -14,7 +14,7 @@ from remit.core.ports import Unit
 from remit.core.sessions import FlowState, Session
 from remit.core.tools import ToolReview
 from remit.guards.json_in import parse
-from remit.policy.demands import deed, endorsed_by, targets
+from remit.policy.demands import deed, endorsed_by, strayed_to, targets
 from remit.policy.lessons import lesson
 from remit.services import memories
 from remit.services.authority import Authority
@@ -64,6 +64,7 @@ async def taught(
         task=memory.task,
         endorsed=endorsed_by(memory, review, arguments),
         targets=targets(review, arguments),
+        strayed=strayed_to(memory, review, arguments),
         parse=parse,
     )
     if not found.teaches:
@@ -78,4 +79,8 @@ def after(flow: FlowState, event: int, lesson: Taught | None) -> FlowState:
 
 
 def _tells(review: ToolReview) -> bool:
-    return bool(review.output.fields or review.mints) or deed(review) in ("spend", "share", "admin")
+    return (
+        bool(review.output.fields or review.mints)
+        or deed(review) in ("spend", "share", "admin")
+        or (review.effect == "read" and any(one.role in ("who", "reference") for one in review.arguments.values()))
+    )

@@ -5,8 +5,6 @@ into the state that the root session shares *before* the first of it is shown, a
 one call have the same labels: nobody wrote them but the server, and they may hold whatever the tool's result may.
 """
 
-from dataclasses import replace
-
 from remit.core.credentials import SessionCaller
 from remit.core.errors import CallClosed
 from remit.core.ports import Unit
@@ -41,5 +39,5 @@ async def _taught(deps: Deps, unit: Unit, caller: SessionCaller, call_id: str) -
     if call is None or call.state != "open":
         raise CallClosed(f"no call is open under {call_id}")
     flow = await unit.sessions.flow(sight.session.root) or first_flow(sight.session)
-    labels = flow.labels.join(unseen_labels(await output_of(unit, sight.authority, call)))
-    return None if labels == flow.labels else replace(flow, labels=labels)
+    taught = flow.showing(unseen_labels(await output_of(unit, sight.authority, call)), call.server)
+    return None if taught == flow else taught

@@ -9,7 +9,6 @@ it lives, so ``alive`` can tell; a caller that forwards by itself has until its 
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from remit.core.calls import Call
@@ -68,12 +67,12 @@ async def _taint(deps: Deps, call: Call) -> None:
     """Attack G7: who says nothing of what it read would else stay clean. Labels only join, so once is enough."""
     async with deps.store.view(deps.org) as view:
         flow, shown = await view.sessions.flow(call.root), await unseen(view, call)
-    if flow is None or shown.within(flow.labels):
+    if flow is None or flow.showing(shown, call.server) == flow:
         return
     async with deps.store.unit(deps.org) as unit:
         flow = await unit.sessions.flow(call.root)
         if flow is not None:
-            await unit.sessions.put_flow(replace(flow, labels=flow.labels.join(shown)))
+            await unit.sessions.put_flow(flow.showing(shown, call.server))
 
 
 def _silent(call: Call, now: int) -> bool:
