@@ -73,6 +73,18 @@ CLAIMS: dict[str, Claim] = {
     "flow:same-on-every-replica": Claim(
         "What one process was shown, every process decides on, before the result is returned.", "MP", "INTERFACES 3"
     ),
+    "reach:witnessed": Claim(
+        "What a reach calls reachable has calls that the real decision allows when they are made again.",
+        "MP",
+        "INTERFACES 7",
+    ),
+    "reach:leaves-nothing": Claim("Asking what an agent could do leaves nothing in store or log.", "MP", "DESIGN 3"),
+    "reach:flows": Claim(
+        "A reach shows which text of strangers steers what, and which secret leaves by what, and whether a person asks.",
+        "MP",
+        "DESIGN 5",
+    ),
+    "reach:shrinks": Claim("Taking a grant away never raises an agent's score.", "MP", "DESIGN 3"),
     "tool:pinned": Claim(
         "A tool is the bytes that were reviewed: whole definition, and a second one never replaces it.",
         "MPU",

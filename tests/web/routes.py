@@ -284,6 +284,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("GET", "/v1/agents", "/v1/agents", "viewer", kind="Page"),
     Row("GET", "/v1/agents/clerk", "/v1/agents/{id}", "viewer", kind="Agent"),
+    Row("GET", "/v1/agents/clerk/reach", "/v1/agents/{id}/reach", "owner", kind="Reach", lacks=VIEWER),
     Row(
         "POST",
         "/v1/grants",

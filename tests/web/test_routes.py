@@ -111,6 +111,10 @@ EVENT = {
     *("decision", "codes", "intent", "outcome", "labels", "commit", "payload"),
 }
 PAGE = {"items", "next"}
+REACH = {
+    *("agent", "at", "authority_version", "tools", "flows", "at_most", "people", "agents", "credential_lifetime"),
+    *("score", "score_formula"),
+}
 PROMISED: dict[tuple[str, str], set[str]] = {
     ("post", "/v1/sessions"): SESSION_STARTED,
     ("post", "/v1/sessions/{id}/token"): {"token", "token_expires_at"},
@@ -118,6 +122,7 @@ PROMISED: dict[tuple[str, str], set[str]] = {
     ("post", "/v1/sessions/{id}/observe"): {"result", "labels", "event"},
     ("post", "/v1/sessions/{id}/end"): set(),
     ("get", "/v1/sessions/{id}"): SESSION,
+    ("get", "/v1/agents/{id}/reach"): REACH,
     ("get", "/v1/approvals"): PAGE,
     ("get", "/v1/approvals/{id}"): APPROVAL,
     ("post", "/v1/approvals/{id}/answer"): APPROVAL,
@@ -152,7 +157,6 @@ QUERIES = {
 }
 # Section 4 names these too; each comes with the issue that builds what stands behind it.
 LATER = (
-    "/v1/agents/{id}/reach",
     "/access/v1/evaluation",
     "/access/v1/evaluations",
     "/access/v1/search/subject",

@@ -26,6 +26,7 @@ from remit.cli import (
     key,
     person,
     policy,
+    reach,
     rule,
     server_modes,
     session,
@@ -58,6 +59,7 @@ for noun in (person, server_modes, suggestions, agent, grant, key, session, appr
 home.register(app)
 connect.register(app)
 wrap.register(app)
+reach.register(app)
 
 
 def _version(wanted: bool) -> None:  # how Typer calls it

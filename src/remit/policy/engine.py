@@ -258,6 +258,30 @@ class Engine:
         """The tools that some grant could allow this principal. Not a decision: for lists and quick refusals."""
         return frozenset(ref for ref, tool in self._tools.items() if self._permits(principal, tool))
 
+    def bodies(self, principal: Principal, ref: str) -> tuple[Est, ...]:
+        """The conditions of every policy that can matter to this principal and tool: what a call is measured by."""
+        tool = self._tools.get(ref)
+        if tool is None:
+            return ()
+        chosen = self._in_scope(principal, tool)
+        permits = [est for est, _ in self._permits(principal, tool).values()]
+        return (*_bodies([one.est for one in chosen]), *_bodies(permits, skip=1))
+
+    def shut(self, principal: Principal, ref: str) -> str | None:
+        """The id of an operator's policy that forbids this principal the tool whatever the call says, or None."""
+        tool = self._tools.get(ref)
+        chosen = [] if tool is None else self._in_scope(principal, tool)
+        return next((one.id for one in chosen if one.est["effect"] == "forbid" and not one.est["conditions"]), None)
+
+    def without_grant(self, id: str) -> "Engine":
+        """The same engine, as it were without one grant. Whom the grant names stays bounded."""
+        kept = {who: tuple(one for one in held if one.id != id) for who, held in self._grants.items()}
+        return replace(self, _grants=kept, _slices={}, _answers={}, _encoded={})
+
+    def _in_scope(self, principal: Principal, tool: _Tool) -> list[OperatorPolicy]:
+        who = (entity_type(principal), principal.id)
+        return [self._operators[place] for place in self._scopes.of(who, tool.facts)]
+
     def decide(self, principal: Principal, ref: str, context: PolicyContext) -> PolicyAnswer:
         """Whether policy allows ``principal`` to call ``ref`` now. Never raises."""
         return self._answer(principal, ref, context, free=False)
@@ -321,7 +345,7 @@ class Engine:
         if not permits:
             return None
         who = (entity_type(principal), principal.id)
-        chosen = [self._operators[place] for place in self._scopes.of(who, tool.facts)]
+        chosen = self._in_scope(principal, tool)
         policies = {**{one.id or "": one.est for one in chosen}, **permits}
         read = dict.fromkeys(pair for est in policies.values() for pair in named(est))
         taking_part = dict.fromkeys([who, (SERVER, tool.facts.server), *read])

@@ -247,6 +247,10 @@ class RemitClient:
         """Stop an agent at once, with its sessions, tokens and pending questions."""
         return await self._object("POST", f"/v1/agents/{_part(agent)}/kill", {"reason": reason})
 
+    async def reach(self, agent: str, without: str | None = None) -> Document:
+        """What an agent could do with what it holds; ``without`` leaves out a grant (id) or a tool (reference)."""
+        return await self._object("GET", f"/v1/agents/{_part(agent)}/reach", params={"without": without})
+
     async def rotate_key(self, key: str) -> Document:
         """A new key in place of this one; the new secret appears once."""
         return await self._object("POST", f"/v1/keys/{_part(key)}/rotate", {})

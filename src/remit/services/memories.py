@@ -44,6 +44,11 @@ class Memories:
         self._profile: Profile = profile
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
+    @property
+    def profile(self) -> Profile:
+        """Which rules are in force."""
+        return self._profile
+
     async def of(
         self, unit: Unit, sealer: PayloadSealer, session: Session, flow: FlowState, owner: str | None
     ) -> Memory:

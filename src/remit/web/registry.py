@@ -15,6 +15,7 @@ from remit.services import (
     observing,
     people,
     policies,
+    reach,
     review,
     rules,
     servers,
@@ -55,6 +56,11 @@ async def show_agent(job: Job) -> Answer:
 async def kill_agent(job: Job) -> Answer:
     """Suspend an agent and stop all it has running."""
     return await agents.kill(job.deps, await job.person(), job.path["id"], job.text("reason"))
+
+
+async def reach_of(job: Job) -> Answer:
+    """What an agent could do."""
+    return await reach.reach(job.deps, await job.person(), job.path["id"], without=job.query.get("without"))
 
 
 async def list_people(job: Job) -> Answer:
@@ -299,6 +305,7 @@ ROUTES = (
         "PATCH", "/v1/agents/{id}", "person", mover("agents"), "activate, suspend or retire", "StateRequest", "Agent"
     ),
     Route("POST", "/v1/agents/{id}/kill", "person", kill_agent, "stop an agent at once", "KillRequest", "Killed"),
+    Route("GET", "/v1/agents/{id}/reach", "person", reach_of, "what it could do", gives="Reach", query=("without",)),
     Route("GET", "/v1/people", "person", list_people, "all people", gives="Page", query=PAGED),
     Route("POST", "/v1/people", "person", add_person, "a new person", "Person", "Person"),
     Route("GET", "/v1/people/{id}", "person", show_person, "one person", gives="Person"),
