@@ -73,6 +73,15 @@ CLAIMS: dict[str, Claim] = {
     "flow:same-on-every-replica": Claim(
         "What one process was shown, every process decides on, before the result is returned.", "MP", "INTERFACES 3"
     ),
+    "explain:as-it-was": Claim(
+        "A decision of the log is explained as things were when it was made, with the verdict that it had.",
+        "MP",
+        "FLOW_RULES F6",
+    ),
+    "explain:leaves-nothing": Claim(
+        "Explaining a call that nobody made leaves nothing in store or log.", "MP", "DESIGN 3"
+    ),
+    "explain:for-readers": Claim("A call is explained to nobody who may not read its values.", "MP", "INTERFACES 4"),
     "reach:witnessed": Claim(
         "What a reach calls reachable has calls that the real decision allows when they are made again.",
         "MP",

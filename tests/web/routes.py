@@ -102,7 +102,9 @@ ROWS: tuple[Row, ...] = (
     # sessions and calls
     Row("POST", "/v1/sessions", "/v1/sessions", "host", 201, start, "SessionStarted", "made"),
     Row("POST", "/v1/sessions/{session}/token", "/v1/sessions/{id}/token", "host", 200, _({}), "Token"),
-    Row("POST", "/v1/sessions/{session}/decide", "/v1/sessions/{id}/decide", "token", 200, decide, "Decision"),
+    Row(
+        "POST", "/v1/sessions/{session}/decide", "/v1/sessions/{id}/decide", "token", 200, decide, "Decision", "decided"
+    ),
     Row(
         "POST",
         "/v1/sessions/{session}/observe",
@@ -113,6 +115,16 @@ ROWS: tuple[Row, ...] = (
         "Observation",
     ),
     Row("GET", "/v1/sessions/{session}", "/v1/sessions/{id}", "auditor", kind="Session", lacks=("viewer", 404)),
+    Row(
+        "POST",
+        "/v1/sessions/{session}/explain",
+        "/v1/sessions/{id}/explain",
+        "auditor",
+        200,
+        _({"tool": "office/read_mail", "arguments": {"id": "m1"}}),
+        "Explanation",
+        lacks=("viewer", 404),
+    ),
     # the registry
     Row("GET", "/v1/people", "/v1/people", "viewer", kind="Page"),
     Row(
@@ -441,6 +453,14 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("GET", "/v1/audit/events", "/v1/audit/events", "auditor", kind="Page"),
     Row("GET", "/v1/audit/events/1", "/v1/audit/events/{i}", "auditor", kind="Event", lacks=("viewer", 404)),
+    Row(
+        "GET",
+        "/v1/audit/events/{decided[event]}/explanation",
+        "/v1/audit/events/{i}/explanation",
+        "auditor",
+        kind="Explanation",
+        lacks=VIEWER,
+    ),
     Row("GET", "/v1/audit/checkpoint", "/v1/audit/checkpoint", "any"),
     Row("GET", "/v1/audit/proof/1", "/v1/audit/proof/{i}", "any"),
     Row("GET", "/tile/0/000.p/1", "/tile/{name:path}", "any"),

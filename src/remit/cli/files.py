@@ -9,6 +9,7 @@ The parser gives events; no object is ever built from a tag, and a file can't ma
 """
 
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -290,3 +291,18 @@ class _Builder:
 
     def _error(self, line: int, what: str) -> Malformed:
         return Malformed(f"{self._path}, line {line}: {what}", hint="Correct the file; nothing was changed.")
+
+
+def read_arguments(text: str) -> dict[str, Json]:
+    """The arguments of a call as an option gives them: JSON, ``-`` for stdin, ``@FILE`` for a file."""
+    if text == "-":
+        text = sys.stdin.read()
+    elif text.startswith("@"):
+        text = read_text(Path(text[1:]))
+    try:
+        value = parse(text.encode("utf-8", "surrogateescape"))
+    except RemitError as error:
+        raise type(error)(f"--arguments: {error.detail}", hint=error.hint) from error
+    if not isinstance(value, dict):
+        raise InvalidDocument("arguments are one JSON object", hint="""Such as --arguments '{"limit": 5}'.""")
+    return value

@@ -1,9 +1,7 @@
 """The commands about the home as a whole: make it, serve it, look it over; and a decision or a schema by hand."""
 
 import asyncio
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from secrets import token_hex
 from typing import Annotated, Final
 
@@ -15,13 +13,12 @@ from remit.cli import workers
 from remit.cli.commands import NO, YES, Invocation, command
 from remit.cli.connection import SESSION_TOKEN, as_person, as_session, check_home, live_url, load_settings
 from remit.cli.doctor import look_over
-from remit.cli.files import read_text
+from remit.cli.files import read_arguments
 from remit.cli.output import Column, json_text
 from remit.cli.signals import ended_by_signal
 from remit.core.canonical import Json
-from remit.core.errors import BadInput, InvalidDocument, RemitError
+from remit.core.errors import BadInput
 from remit.guards.documents import schema as schema_of
-from remit.guards.json_in import parse
 
 _INIT_MEMBERS: Final[tuple[str, ...]] = ("home", "person", "admin_link")
 
@@ -127,7 +124,7 @@ async def decide(
     token: Annotated[str | None, Option(help=f"The session token; default {SESSION_TOKEN}.")] = None,
 ) -> int:
     """Ask for a decision on one call. An allow is recorded and spends its budget; exit 1 for deny and ask."""
-    given = _arguments(arguments)
+    given = read_arguments(arguments)
     async with as_session(job, token) as client:
         answer = await client.decide(session, call_id or f"cli-{token_hex(8)}", tool, given)
     reasons = "\n".join(f"{one['text']}. {one['hint']} [{one['code']}]" for one in answer["reasons"])
@@ -144,17 +141,3 @@ async def decide(
 async def schema(job: Invocation, kind: Annotated[str, Argument(metavar="KIND", help="Such as Grant.")]) -> None:
     """Print the JSON Schema of a kind of file or answer. Needs no home."""
     job.out.raw(json_text(schema_of(kind)))
-
-
-def _arguments(text: str) -> dict[str, Json]:
-    if text == "-":
-        text = sys.stdin.read()
-    elif text.startswith("@"):
-        text = read_text(Path(text[1:]))
-    try:
-        value = parse(text.encode("utf-8", "surrogateescape"))
-    except RemitError as error:
-        raise type(error)(f"--arguments: {error.detail}", hint=error.hint) from error
-    if not isinstance(value, dict):
-        raise InvalidDocument("arguments are one JSON object", hint="""Such as --arguments '{"limit": 5}'.""")
-    return value

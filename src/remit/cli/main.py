@@ -21,6 +21,7 @@ from remit.cli import (
     approval,
     audit,
     connect,
+    explain,
     grant,
     home,
     key,
@@ -60,6 +61,7 @@ home.register(app)
 connect.register(app)
 wrap.register(app)
 reach.register(app)
+explain.register(app)
 
 
 def _version(wanted: bool) -> None:  # how Typer calls it

@@ -77,6 +77,16 @@ class Miss:
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """What table C asks of one argument of this call, and how strongly its value is endorsed."""
+
+    argument: "Argument"
+    rule: str
+    has: Strength
+    needs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Argument:
     """One argument as the review has it: where, which role, the atom (None where it has no single reading)."""
 
@@ -179,6 +189,15 @@ def targets(review: ToolReview, arguments: Mapping[str, Json]) -> tuple[Atom, ..
 
 
 def _values(memory: Memory, review: ToolReview, row: Deed, found: tuple[Argument, ...]) -> Iterator[Miss]:
+    for demand in demanded(memory, review, row, found):
+        one = demand.argument
+        if demand.has.level < demand.needs:
+            rule = "C1" if demand.needs >= _FOREIGN and demand.rule == "C" else demand.rule
+            yield Miss(rule, one.pointer, one.role, _shown(one), one.type, demand.has, demand.needs)
+
+
+def demanded(memory: Memory, review: ToolReview, row: Deed, found: tuple[Argument, ...]) -> Iterator[Demand]:
+    """Every demand on a value, met or not."""
     demands = TABLE[row]
     disclosing = any("readers_of" in one for one in review.discloses)
     said = all(
@@ -195,17 +214,7 @@ def _values(memory: Memory, review: ToolReview, row: Deed, found: tuple[Argument
             rule, needs = "C2", 2
         if use == "what" and row == "write" and memory.profile == "strict":
             needs = max(needs, 2)
-        has = memory.strength(one.atom, one.role, review.effect)
-        if has.level < needs:
-            yield Miss(
-                "C1" if needs >= _FOREIGN and rule == "C" else rule,
-                one.pointer,
-                one.role,
-                _shown(one),
-                one.type,
-                has,
-                needs,
-            )
+        yield Demand(one, rule, memory.strength(one.atom, one.role, review.effect), needs)
 
 
 def _use(one: Argument, *, disclosing: bool, row: Deed) -> Use | None:

@@ -147,6 +147,11 @@ class Memory:
                 best = found
         return best
 
+    def endorsements(self, atom: Atom | None, role: ArgumentRole, effect: Effect) -> tuple[Strength, ...]:
+        """Every endorsement of an atom for one use, the strongest first."""
+        found = () if atom is None else (one for one in self._grants(atom, role, effect) if one.rule not in self._off)
+        return tuple(sorted(dict.fromkeys(found), key=lambda one: -one.level))
+
     def _grants(self, atom: Atom, role: ArgumentRole, effect: Effect) -> Iterator[Strength]:
         if self.task.names(atom):
             yield Strength(3, "B1")

@@ -353,6 +353,15 @@ class RemitClient:
         """One event."""
         return await self._object("GET", f"/v1/audit/events/{index}")
 
+    async def explanation(self, index: int) -> Document:
+        """Why the decision at this index was what it was."""
+        return await self._object("GET", f"/v1/audit/events/{index}/explanation")
+
+    async def explain(self, session: str, tool: str, arguments: Mapping[str, Json]) -> Document:
+        """What would be decided on a call, were it made now in this session, and why. Nothing of it stays."""
+        body: dict[str, Json] = {"tool": tool, "arguments": arguments}
+        return await self._object("POST", f"/v1/sessions/{_part(session)}/explain", body)
+
     async def checkpoint(self) -> str:
         """The newest signed checkpoint, as C2SP text."""
         return (await self._send("GET", "/v1/audit/checkpoint")).text

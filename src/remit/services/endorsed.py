@@ -81,7 +81,7 @@ def reasons(misses: Sequence[Miss]) -> tuple[Reason, ...]:
     return tuple(
         Reason(
             "flow.value" if one.about_value and one.rule not in _CALLS else "flow.call",
-            _words(one),
+            words(one),
             rule=one.rule,
             argument=one.argument or None,
             value=one.value or None,
@@ -91,7 +91,8 @@ def reasons(misses: Sequence[Miss]) -> tuple[Reason, ...]:
     )
 
 
-def _words(miss: Miss) -> str:
+def words(miss: Miss) -> str:
+    """Why a miss asks, in words."""
     if not miss.about_value or miss.rule in _CALLS:
         return _CALLS[miss.rule]
     where = f" (listed by call {miss.has.call})" if miss.has.call else ""

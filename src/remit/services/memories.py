@@ -68,6 +68,22 @@ class Memories:
         return kept.memory
 
 
+async def memory_before(
+    unit: Unit,
+    sealer: PayloadSealer,
+    session: Session,
+    flow: FlowState,
+    owner: str | None,
+    event: int,
+    profile: Profile,
+) -> Memory:
+    """The memory of a root session as it was when the event with this index was written. Kept nowhere."""
+    memory = Memory(await _task(unit, sealer, session, owner), profile)
+    for one in await _since(unit, sealer, flow, -1, "", before=event) or []:
+        memory.learn(one)
+    return memory
+
+
 def written(lesson: Lesson, flow: FlowState, mark: str) -> dict[str, Json]:
     """A lesson as it stands with its outcome: its own mark, and which one came before it."""
     before: Json = [flow.lesson, flow.lesson_mark]
@@ -80,8 +96,13 @@ def _builtins(lesson: Lesson) -> Json:
     return found
 
 
-async def _since(unit: Unit, sealer: PayloadSealer, flow: FlowState, at: int, mark: str) -> list[Lesson] | None:
-    """The lessons after the one at ``at``, oldest first; None when that one is not on the way back."""
+async def _since(
+    unit: Unit, sealer: PayloadSealer, flow: FlowState, at: int, mark: str, before: int | None = None
+) -> list[Lesson] | None:
+    """The lessons after the one at ``at``, oldest first; None when that one is not on the way back.
+
+    With ``before`` only those that were written under a lower index.
+    """
     found: list[Lesson] = []
     index, wanted = flow.lesson, flow.lesson_mark
     while (index, wanted) != (at, mark):
@@ -92,9 +113,10 @@ async def _since(unit: Unit, sealer: PayloadSealer, flow: FlowState, at: int, ma
             # Erased, or not what the state says: from here on back nothing is known, so nothing more endorses.
             found.append(_UNREADABLE)
             break
-        found.append(msgspec.convert(document["lesson"], Lesson))
-        before = document["before"]
-        index, wanted = (int(str(before[0])), str(before[1])) if isinstance(before, list) else (-1, "")
+        if before is None or index < before:
+            found.append(msgspec.convert(document["lesson"], Lesson))
+        last = document["before"]
+        index, wanted = (int(str(last[0])), str(last[1])) if isinstance(last, list) else (-1, "")
     return found[::-1]
 
 

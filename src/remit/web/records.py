@@ -10,7 +10,7 @@ from remit.core.approvals import ApprovalState
 from remit.core.canonical import Json
 from remit.core.errors import InvalidDocument, NotFound
 from remit.core.ids import is_id
-from remit.services import access, access_proposal, approve, audit, close, reconcile
+from remit.services import access, access_proposal, approve, audit, close, explain, reconcile
 from remit.web.job import MAX_PAGE, PAGED, Answer, Job, Lines, Octets, Route, Text, page, whole
 
 _STATES: Final[tuple[ApprovalState, ...]] = get_args(ApprovalState)
@@ -114,6 +114,24 @@ async def show_event(job: Job) -> Answer:
     """One event, with its private values for those who may read them."""
     index = whole(job.path, "i", 0, least=0, most=_MOST)
     return await audit.show(job.deps, await job.person(), index)
+
+
+async def explain_event(job: Job) -> Answer:
+    """Why a decision was what it was."""
+    index = whole(job.path, "i", 0, least=0, most=_MOST)
+    return await explain.explain_event(job.deps, await job.person(), index)
+
+
+async def explain_call(job: Job) -> Answer:
+    """What would be decided, and why."""
+    arguments = job.body["arguments"]
+    return await explain.explain_call(
+        job.deps,
+        await job.person(),
+        job.path["id"],
+        job.text("tool"),
+        arguments if isinstance(arguments, Mapping) else {},
+    )
 
 
 async def checkpoint(job: Job) -> Answer:
@@ -225,6 +243,18 @@ ROUTES = (
     ),
     Route("GET", "/v1/audit/events", "person", list_events, "events", gives="Page", query=EVENT_FILTERS),
     Route("GET", "/v1/audit/events/{i}", "person", show_event, "one event", gives="Event"),
+    Route(
+        "GET", "/v1/audit/events/{i}/explanation", "person", explain_event, "why it was so decided", gives="Explanation"
+    ),
+    Route(
+        "POST",
+        "/v1/sessions/{id}/explain",
+        "person",
+        explain_call,
+        "what would be decided, and why",
+        "ExplainRequest",
+        "Explanation",
+    ),
     Route("GET", "/v1/audit/checkpoint", "anyone signed in", checkpoint, "the newest signed tree head"),
     Route("GET", "/v1/audit/proof/{i}", "anyone signed in", proof, "an inclusion proof"),
     Route("GET", "/tile/{name:path}", "anyone signed in", tile, "a tile of the log, or a bundle of its leaves"),
