@@ -55,6 +55,16 @@ CLAIMS: dict[str, Claim] = {
         "A person's yes to a value is for its root session, its server and effects no higher.", "MP", "FLOW_RULES H1"
     ),
     "flow:a-no-is-a-veto": Claim("A person's no to a value holds for the session.", "MP", "FLOW_RULES H1"),
+    "flow:laws": Claim(
+        "Strangers' text endorses nothing, one more record raises no other, types never cross, replay judges alike.",
+        "MP",
+        "FLOW_RULES F",
+    ),
+    "flow:adaptive-attacks-ask": Claim(
+        "Three attacks or more on each rule that grants strength ask a person, and land with their defence off.",
+        "MP",
+        "FLOW_RULES B",
+    ),
     "flow:secrets-ask": Claim(
         "Once a session was shown a secret, a tool that others than its operator read asks a person first.",
         "MP",

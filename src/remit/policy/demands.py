@@ -36,6 +36,8 @@ TOOL: Final = "tool"
 STRAYED: Final = "beyond the task"
 """The type of the value that stands for a tool after a read that the task did not ask for."""
 _FOREIGN: Final = 3
+# What is left of a demand where the rule that raised it is left out.
+_LAX: Final[Mapping[str, int]] = {"C1": 1, "C2": 1, "C3": 2}
 _ONCE: Final[frozenset[Deed]] = frozenset({"spend", "share", "admin"})
 _COMMITMENTS: Final[frozenset[Deed]] = frozenset({"write", "share", "spend", "admin"})
 _WIDENING: Final = frozenset(
@@ -165,7 +167,7 @@ def misses(
     row = deed(review)
     if row == "read":
         return ()
-    out = [
+    out = (
         *_values(memory, review, row, found),
         *_links_in_prose(memory, review, row, found),
         *_dates(memory.task, row, found),
@@ -173,8 +175,9 @@ def misses(
         *_again(memory, review, row, found),
         *(() if planned else _unspoken(memory, review, row)),
         *_strayed(memory, review, row, found),
-    ]
-    return tuple(dict.fromkeys(out))
+    )
+    # What a left-out rule still demands stands at a lower strength (``_values``).
+    return tuple(dict.fromkeys(one for one in out if one.rule in _LAX or memory.demands(one.rule)))
 
 
 def targets(review: ToolReview, arguments: Mapping[str, Json]) -> tuple[Atom, ...]:
@@ -191,8 +194,9 @@ def targets(review: ToolReview, arguments: Mapping[str, Json]) -> tuple[Atom, ..
 def _values(memory: Memory, review: ToolReview, row: Deed, found: tuple[Argument, ...]) -> Iterator[Miss]:
     for demand in demanded(memory, review, row, found):
         one = demand.argument
-        if demand.has.level < demand.needs:
-            rule = "C1" if demand.needs >= _FOREIGN and demand.rule == "C" else demand.rule
+        rule = "C1" if demand.needs >= _FOREIGN and demand.rule == "C" else demand.rule
+        lax = _LAX.get(rule, 0) if memory.demands("C") else 0
+        if demand.has.level < (demand.needs if memory.demands(rule) else lax):
             yield Miss(rule, one.pointer, one.role, _shown(one), one.type, demand.has, demand.needs)
 
 

@@ -68,7 +68,7 @@ class Memory:
     """The fold. ``learn`` is the only way to change it; the rest are questions."""
 
     def __init__(self, task: Task, profile: Profile = "balanced", off: frozenset[str] = frozenset()) -> None:
-        """``off`` names rules that are left out, as an operator or a test wants."""
+        """``off`` names rules, or conditions of rules such as ``B5.own``, that are left out: for tests of the rules."""
         self.task = task
         self.full = False
         self._off = off | ({"B4"} if profile == "strict" else frozenset())
@@ -174,25 +174,31 @@ class Memory:
     def _rules(
         self, atom: Atom, record: Record, read: _Read, effect: Effect, *, identity: bool
     ) -> Iterator[tuple[str, int]]:
-        if read.wide and any(self._unique(record, phrase) for phrase in record.names | record.open_names):
+        wide = read.wide or not self.demands("B6")
+        if wide and any(self._unique(record, phrase) for phrase in record.names | record.open_names):
             yield "B3", 3
-        if any(len(self._named[phrase]) <= FEW for phrase in record.names):
+        if any(len(self._named[phrase]) <= FEW or not self.demands("B4.few") for phrase in record.names):
             yield "B4", 2
-        if read.bound and len(read.keys) <= FEW and (record.own or not identity):
+        if self._few_and_bound(read) and (record.own or not identity or not self.demands("B5.own")):
             yield "B5", 2
-        if read.wide and self._hinted(record, read):
+        if wide and self._hinted(record, read):
             yield "B7", 2
-        if read.wide and self._extreme(record, read):
+        if wide and self._extreme(record, read):
             yield "B10", 3
         if read.listing == "system":
             if effect == "write" and self.task.every(atom.type.rpartition(":")[2]):
                 yield "B11", 2
-            if self._hinted(record, read) or not any(len(keys) for keys in read.tokens.values()):
+            hints = self.demands("B7.others") and any(len(keys) for keys in read.tokens.values())
+            if not hints or self._hinted(record, read):
                 yield "B12", 1
+
+    def _few_and_bound(self, read: _Read) -> bool:
+        few = len(read.keys) <= FEW or not self.demands("B5.few")
+        return few and (read.bound or not self.demands("B5.bound"))
 
     def _unique(self, record: Record, phrase: str) -> bool:
         fits = self._named[phrase]
-        if fits == {record.key}:
+        if fits == {record.key} or not self.demands("B3.unique"):
             return True
         if phrase in record.names:
             return False
@@ -204,7 +210,10 @@ class Memory:
 
     def _extreme(self, record: Record, read: _Read) -> bool:
         wants = dict(zip((True, False), self.task.wants_extreme, strict=True))
-        return any(wants[largest] and keys == {record.key} for (_, largest), (_, keys) in read.extremes.items())
+        return any(
+            wants[largest] and (keys == {record.key} or (record.key in keys and not self.demands("B10.unique")))
+            for (_, largest), (_, keys) in read.extremes.items()
+        )
 
     def _operands(self) -> list[Decimal]:
         found = dict.fromkeys(self.task.amounts)
