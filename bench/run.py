@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.appends import Figures, raw_group_commit, store_appends
+from bench.flow import flow_rows
 from remit.lab.results import write_results
 
 BIN = Path(sys.executable).parent
@@ -219,7 +220,7 @@ def main() -> int:
     began = time()
     with tempfile.TemporaryDirectory(prefix="remit-bench-") as name:
         folder = Path(name)
-        rows = append_rows(folder) + scale_rows(folder)
+        rows = append_rows(folder) + scale_rows(folder) + flow_rows()
         home = folder / "home"
         subprocess.run(
             [str(BIN / "remit"), "--home", str(home), "init", "--quiet"], check=True, stdout=subprocess.DEVNULL

@@ -40,6 +40,7 @@ _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)", re.ASCII)
 _MONEY = re.compile(r"[0-9]{1,15}(\.[0-9]{1,4})?")
 _PHONE = re.compile(r"\+?[0-9]{6,15}")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _PORTS: Final = {"http": 80, "https": 443}
 _MONTH_DAYS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 # Scripts that one word of one language mixes as a matter of course.
@@ -74,7 +75,7 @@ def atom(kind: str, value: Json) -> Atom | None:
 def deceptive(text: str) -> bool:
     """Whether a text holds what is not seen, or letters of scripts that are not written together (FLOW_RULES A1)."""
     if text.isascii():
-        return any((character < " " and character not in "\t\n\r") or character == "\x7f" for character in text)
+        return _CONTROL.search(text) is not None
     if any(
         unicodedata.category(character) in ("Cf", "Cc", "Co", "Cn", "Cs") and character not in "\t\n\r"
         for character in text

@@ -11,6 +11,7 @@ E has it. Nothing endorses a value in this version, so in an untrusted session a
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from remit.core.canonical import Json, canonical
@@ -21,6 +22,7 @@ from remit.core.tools import Effect, FieldReview, OutputReview
 
 Parse = Callable[[bytes], Json]
 _MAX_FIELDS: Final = 20_000
+_PLAIN: Final = frozenset({str, int, bool, Decimal, type(None)})
 _EMPTY: Final[Mapping[str, Json]] = {}
 # What a result may hold beside its content without saying anything to a reader.
 _SILENT: Final[tuple[tuple[str, Json], ...]] = (("isError", False), ("_meta", _EMPTY), ("resultType", "complete"))
@@ -145,6 +147,9 @@ def _above(pointer: str) -> Iterator[str]:
 def _inner(leaf: Leaf) -> list[Leaf] | None:
     """What stands directly under an object or array, else None."""
     value = leaf.value
+    # Most leaves are plain, and to ask an abstract class takes long.
+    if type(value) in _PLAIN:
+        return None
     if isinstance(value, Mapping):
         steps = ((_escape(key), item) for key, item in value.items())
         return [Leaf(f"{leaf.pointer}/{step}", item, f"{leaf.general}/{step}") for step, item in steps]

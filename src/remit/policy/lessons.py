@@ -148,19 +148,25 @@ def _read_key(review: ToolReview, arguments: Mapping[str, Json]) -> str:
 
 def _records(review: ToolReview, server: str, shown: tuple[Leaf, ...], task: Task) -> Iterator[Record]:
     at = review.output.records.at if review.output.records else ""
-    depth = at.count("/")
+    depth, below = at.count("/"), f"{at}/"
+    kinds = {
+        pointer: qualified(told.type, server, _own_name(pointer)) for pointer, told in review.output.fields.items()
+    }
     drafts: dict[str, _Draft] = {}
     for leaf in shown:
         if leaf.rest:
             break
         field_review = review.output.fields.get(leaf.general)
-        inside = bool(at) and (leaf.general == at or leaf.general.startswith(f"{at}/"))
-        place = "/".join(leaf.pointer.split("/")[: depth + 1]) if inside else ""
-        if field_review is None or isinstance(leaf.value, (Mapping, list, tuple)):
-            if inside:
-                drafts.setdefault(place, _Draft())
+        inside = bool(at) and (leaf.general == at or leaf.general.startswith(below))
+        place = "/".join(leaf.pointer.split("/", depth + 1)[: depth + 1]) if inside else ""
+        draft = drafts.get(place)
+        if field_review is None or isinstance(leaf.value, (dict, list, tuple)):
+            if inside and draft is None:
+                drafts[place] = _Draft()
             continue
-        _note(drafts.setdefault(place, _Draft()), review, server, leaf, field_review, task)
+        if draft is None:
+            draft = drafts[place] = _Draft()
+        _note(draft, review, kinds[leaf.general], leaf, field_review, task)
     for place, draft in drafts.items():
         if not place and at:
             if draft.said:
@@ -169,10 +175,12 @@ def _records(review: ToolReview, server: str, shown: tuple[Leaf, ...], task: Tas
         yield _record(review, draft, place)
 
 
-def _note(draft: _Draft, review: ToolReview, server: str, leaf: Leaf, told: FieldReview, task: Task) -> None:
-    kind = qualified(
-        told.type, server, leaf.general.rpartition("/")[2] if leaf.general[-1:] != "*" else leaf.general.split("/")[-2]
-    )
+def _own_name(general: str) -> str:
+    """What a field is called: the last member's name, also of an item of a list."""
+    return general.rpartition("/")[2] if general[-1:] != "*" else general.split("/")[-2]
+
+
+def _note(draft: _Draft, review: ToolReview, kind: str, leaf: Leaf, told: FieldReview, task: Task) -> None:
     one = atom(kind, leaf.value)
     if told.writer == "system" and one is not None:
         draft.said.append(Said(leaf.general, one))

@@ -22,9 +22,14 @@ Profile: TypeAlias = Literal["balanced", "strict"]
 
 BOUND: Final = 20_000
 """Values that a memory holds; records that come later endorse nothing."""
+MOST_PLACES: Final = 64
+"""Places of one value that are remembered; one that comes later endorses nothing."""
+MOST_PROMISING: Final = 256
+"""Amounts that may be reckoned with; where there are more, nothing is reckoned (rule B13 takes twelve at most)."""
 FEW: Final = 3
 ENDORSED: Final = 2
 """The strength from which a value chooses what is read, and is reckoned with."""
+_NAMED: Final = 3
 _NUMERIC: Final = frozenset({MONEY, DATE})
 
 
@@ -51,6 +56,7 @@ class _Read:
     wide: bool
     keys: set[str] = field(default_factory=set)
     tokens: dict[str, set[str]] = field(default_factory=dict)
+    hinted: frozenset[str] | None = None  # the records that a token points at alone; None until it is asked for
     extremes: dict[tuple[str, bool], tuple[Decimal | str, set[str]]] = field(default_factory=dict)
 
 
@@ -77,6 +83,7 @@ class Memory:
         self._reads: dict[str, _Read] = {}
         self._places: dict[Atom, list[_Place]] = {}
         self._named: dict[str, set[str]] = {}
+        self._named_own: dict[str, set[str]] = {}
         self._minted: dict[Atom, str] = {}
         self._promising: dict[Atom, None] = {}
         self._values = 0
@@ -108,18 +115,26 @@ class Memory:
         for phrase in record.names | record.open_names:
             self._named.setdefault(phrase, set()).add(record.key)
         read.keys.add(record.key)
+        read.hinted = None
         self._values += len(record.said)
         if self._values > BOUND:
             self.full = True
             return
         known = self._records.get(record.key)
-        self._records[record.key] = record if known is None else _joined(known, record)
+        kept = self._records[record.key] = record if known is None else _joined(known, record)
+        for phrase in kept.names | kept.open_names:
+            # INVARIANT: custody is only lost: a record that anybody shows as another's is nobody's own.
+            own = self._named_own.setdefault(phrase, set())
+            (own.add if kept.own else own.discard)(record.key)
         for token in record.tokens & self.task.vocabulary:
             read.tokens.setdefault(token, set()).add(record.key)
         for said in record.said:
-            self._places.setdefault(said.atom, []).append(_Place(record.key, one.read, one.call, said.path))
+            places = self._places.setdefault(said.atom, [])
+            if len(places) < MOST_PLACES:
+                places.append(_Place(record.key, one.read, one.call, said.path))
             self._rank(read, record, said)
-            if said.atom.type == MONEY and (record.names or record.open_names or read.bound):
+            promising = said.atom.type == MONEY and len(self._promising) <= MOST_PROMISING
+            if promising and (record.names or record.open_names or read.bound):
                 self._promising[said.atom] = None
 
     def _rank(self, read: _Read, record: Record, said: Said) -> None:
@@ -145,6 +160,8 @@ class Memory:
         for found in self._grants(atom, role, effect):
             if found.level > best.level and found.rule not in self._off:
                 best = found
+                if best.level == _NAMED:
+                    break
         return best
 
     def endorsements(self, atom: Atom | None, role: ArgumentRole, effect: Effect) -> tuple[Strength, ...]:
@@ -202,11 +219,12 @@ class Memory:
             return True
         if phrase in record.names:
             return False
-        own = [key for key in fits if (found := self._records.get(key)) is not None and found.own]
-        return own == [record.key]
+        return self._named_own.get(phrase) == {record.key}
 
     def _hinted(self, record: Record, read: _Read) -> bool:
-        return any(keys == {record.key} for keys in read.tokens.values())
+        if read.hinted is None:
+            read.hinted = frozenset(next(iter(keys)) for keys in read.tokens.values() if len(keys) == 1)
+        return record.key in read.hinted
 
     def _extreme(self, record: Record, read: _Read) -> bool:
         wants = dict(zip((True, False), self.task.wants_extreme, strict=True))
@@ -217,6 +235,8 @@ class Memory:
 
     def _operands(self) -> list[Decimal]:
         found = dict.fromkeys(self.task.amounts)
+        if len(self._promising) > MOST_PROMISING:
+            return []
         for atom in self._promising:
             if any(
                 level >= ENDORSED
