@@ -55,6 +55,16 @@ CLAIMS: dict[str, Claim] = {
         "A person's yes to a value is for its root session, its server and effects no higher.", "MP", "FLOW_RULES H1"
     ),
     "flow:a-no-is-a-veto": Claim("A person's no to a value holds for the session.", "MP", "FLOW_RULES H1"),
+    "flow:posted-links": Claim(
+        "Only an address that a member posted whole where the task says is read unasked, six times at most.",
+        "MP",
+        "FLOW_RULES B9",
+    ),
+    "flow:counts": Claim(
+        "The most and the fewest are endorsed only where reads cover a whole listing of the system.",
+        "MP",
+        "FLOW_RULES B6, B10",
+    ),
     "flow:laws": Claim(
         "Strangers' text endorses nothing, one more record raises no other, types never cross, replay judges alike.",
         "MP",

@@ -8,7 +8,7 @@ from remit.core.sessions import Segment
 from remit.core.tools import ArgumentReview, Effect, FieldReview, OutputReview, RecordsReview, ToolReview
 from remit.core.values import EMAIL, Atom
 from remit.guards.json_in import parse
-from remit.policy.demands import Miss, endorsed_by, misses, strayed_to, targets
+from remit.policy.demands import Miss, container_of, endorsed_by, misses, strayed_to, targets
 from remit.policy.lessons import lesson
 from remit.policy.memory import Memory, Profile
 from remit.policy.task import Task
@@ -113,6 +113,19 @@ CREATE = review(
 GET = review("get", "fetch", {"/url": "what:url"})
 
 
+CHANNELS = review("channels", "read", {}, output=listed({"id": "system:channel"}, "system"))
+POSTS = review(
+    "posts",
+    "read",
+    {"/channel": "reference:channel", "/limit": "free", "/offset": "free"},
+    output=listed(
+        {"by": "system:user", "channel": "system:channel", "text": "members:text"}, "members", ("/limit", "/offset")
+    ),
+)
+POST = review("post", "write", {"/channel": "who:channel", "/text": "free_text"}, intent=("post",))
+TELL = review("tell", "write", {"/user": "who:user", "/text": "free_text"}, intent=("tell",))
+
+
 def invoice(id: str, title: str = "", payee: str = THEIRS, total: Any = 10, **more: Any) -> dict[str, Any]:
     """One invoice, of a stranger unless said otherwise."""
     return {
@@ -157,14 +170,15 @@ class Flowing:
             endorsed=endorsed_by(self.memory, told, arguments),
             targets=targets(told, arguments),
             strayed=strayed_to(self.memory, told, arguments),
+            container=container_of(told, arguments),
             parse=parse,
         )
         self.memory.learn(found)
         return self
 
-    def lacks(self, told: ToolReview, arguments: Mapping[str, Any]) -> tuple[Miss, ...]:
-        """What a call would be asked about."""
-        return misses(self.memory, told, arguments, tainted=True)
+    def lacks(self, told: ToolReview, arguments: Mapping[str, Any], fetches: int = 0) -> tuple[Miss, ...]:
+        """What a call would be asked about, after so many fetches."""
+        return misses(self.memory, told, arguments, tainted=True, fetches=fetches)
 
     def rules(self, told: ToolReview, arguments: Mapping[str, Any]) -> set[str]:
         """By which rules."""

@@ -70,6 +70,7 @@ class FlowState:
     suspended_event: int | None = None
     lesson: int = -1  # the event of the newest outcome that taught something, and the mark it carries
     lesson_mark: str = ""
+    fetches: int = 0  # calls of the effect ``fetch`` that were allowed
     shown_by: frozenset[tuple[str, str]] = frozenset()  # each confidentiality label with the server that showed it
 
     def showing(self, labels: Labels, server: str) -> "FlowState":

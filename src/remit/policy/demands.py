@@ -18,6 +18,8 @@ from remit.policy.memory import NOTHING, Memory, Strength
 from remit.policy.task import Task
 
 MAX_LEAVES: Final = 20_000
+MOST_FETCHES: Final = 6
+"""Fetches of a session up to which an address that a member posted may be asked for unasked (rule B9)."""
 Use: TypeAlias = Literal["who", "what", "own", "how_much", "disclosed", "link"]
 Deed: TypeAlias = Literal["read", "fetch", "write", "share", "spend", "destroy", "admin"]
 
@@ -126,6 +128,12 @@ def _default(leaf: Leaf) -> ArgumentReview:
     return ArgumentReview(role="what" if words & _WIDENING else "free")
 
 
+def container_of(review: ToolReview, arguments: Mapping[str, Json]) -> dict[str, Atom]:
+    """The arguments that say to whom or to what a read went, by pointer."""
+    found = (one for one in uses(review, arguments) if one.role in ("who", "reference"))
+    return {one.pointer: one.atom for one in found if one.atom is not None}
+
+
 def endorsed_by(memory: Memory, review: ToolReview, arguments: Mapping[str, Json]) -> frozenset[str]:
     """The pointers of a call's own arguments that are endorsed, at strength 2 or by the words of the task (B5, B6)."""
     return frozenset(one.pointer for one in uses(review, arguments) if _endorsed(memory, one))
@@ -154,10 +162,17 @@ def deed(review: ToolReview) -> Deed:
 
 
 def misses(
-    memory: Memory, review: ToolReview, arguments: Mapping[str, Json], *, tainted: bool, planned: bool = False
+    memory: Memory,
+    review: ToolReview,
+    arguments: Mapping[str, Json],
+    *,
+    tainted: bool,
+    planned: bool = False,
+    fetches: int = MOST_FETCHES,
 ) -> tuple[Miss, ...]:
     """Every demand of this call that its values don't meet. In a session that is not tainted there is none.
 
+    ``fetches`` is how many calls of this effect the session was allowed before.
     ``planned`` says that the tool stands in a plan that a host sealed (rule C9): that speaks for the tool, and for no
     value.
     """
@@ -168,7 +183,7 @@ def misses(
     if row == "read":
         return ()
     out = (
-        *_values(memory, review, row, found),
+        *_values(memory, review, row, found, fetches),
         *_links_in_prose(memory, review, row, found),
         *_dates(memory.task, row, found),
         *_literals(memory.task, found),
@@ -191,8 +206,8 @@ def targets(review: ToolReview, arguments: Mapping[str, Json]) -> tuple[Atom, ..
 # Table C
 
 
-def _values(memory: Memory, review: ToolReview, row: Deed, found: tuple[Argument, ...]) -> Iterator[Miss]:
-    for demand in demanded(memory, review, row, found):
+def _values(memory: Memory, review: ToolReview, row: Deed, found: tuple[Argument, ...], fetches: int) -> Iterator[Miss]:
+    for demand in demanded(memory, review, row, found, fetches):
         one = demand.argument
         rule = "C1" if demand.needs >= _FOREIGN and demand.rule == "C" else demand.rule
         lax = _LAX.get(rule, 0) if memory.demands("C") else 0
@@ -200,7 +215,9 @@ def _values(memory: Memory, review: ToolReview, row: Deed, found: tuple[Argument
             yield Miss(rule, one.pointer, one.role, _shown(one), one.type, demand.has, demand.needs)
 
 
-def demanded(memory: Memory, review: ToolReview, row: Deed, found: tuple[Argument, ...]) -> Iterator[Demand]:
+def demanded(
+    memory: Memory, review: ToolReview, row: Deed, found: tuple[Argument, ...], fetches: int = MOST_FETCHES
+) -> Iterator[Demand]:
     """Every demand on a value, met or not."""
     demands = TABLE[row]
     disclosing = any("readers_of" in one for one in review.discloses)
@@ -218,7 +235,10 @@ def demanded(memory: Memory, review: ToolReview, row: Deed, found: tuple[Argumen
             rule, needs = "C2", 2
         if use == "what" and row == "write" and memory.profile == "strict":
             needs = max(needs, 2)
-        yield Demand(one, rule, memory.strength(one.atom, one.role, review.effect), needs)
+        has = memory.strength(one.atom, one.role, review.effect)
+        if use == "link" and row == "fetch" and has.level < needs and fetches < MOST_FETCHES:
+            has = memory.posted(one.atom)
+        yield Demand(one, rule, has, needs)
 
 
 def _use(one: Argument, *, disclosing: bool, row: Deed) -> Use | None:

@@ -5,15 +5,17 @@ in the task, which is how a name in the task finds its record, and how a second 
 frozen value, so a session's memory is a fold over its lessons, and the same on every replica.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 from remit.core.canonical import Json, canonical, digest
 from remit.core.errors import Malformed
 from remit.core.tools import Effect, FieldReview, ToolReview, Writer
-from remit.core.values import Atom, atom, qualified
+from remit.core.values import URL, Atom, atom, deceptive, qualified
 from remit.policy.flow import Leaf, Parse, leaves, reviewable
 from remit.policy.task import Task
 
@@ -21,6 +23,12 @@ MAX_LEAVES: Final = 20_000
 _LONGEST_TOKEN: Final = 40
 _TOKEN: Final = 4
 """Letters that a word of a name needs to point at it (rule B7)."""
+_MOST_LINKS: Final = 200
+_LINK: Final = re.compile(r"(?:https?://|www\.)[^\s<>\"'(){}\[\]|\\]+", re.IGNORECASE)
+_TRAILING: Final = ".,;:!?*"
+_NAME_PARTS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+# Words by which an argument says how many it wants, and not from where on.
+_SIZES: Final = frozenset({"limit", "size", "count", "n", "max", "maximum", "top", "first", "number", "results", "per"})
 _CREATING: Final[frozenset[Effect]] = frozenset({"write", "spend", "admin"})
 
 
@@ -64,12 +72,15 @@ class Lesson:
     minted: tuple[Atom, ...] = ()
     targets: tuple[Atom, ...] = ()
     strayed: tuple[Atom, ...] = ()
+    links: tuple[Said, ...] = ()  # addresses in the text of members, of a container that the task names (rule B9)
+    container: tuple[Atom, ...] = ()  # who or what a read went to, where nothing else narrowed it (rule B10)
+    whole: bool = False  # all of that container came, so it may be counted
     cut: bool = False
 
     @property
     def teaches(self) -> bool:
         """Whether a memory is any different for it."""
-        return bool(self.records or self.minted or self.targets or self.strayed or self.cut)
+        return bool(self.records or self.minted or self.targets or self.strayed or self.links or self.whole or self.cut)
 
 
 @dataclass(slots=True)
@@ -94,9 +105,13 @@ def lesson(
     endorsed: AbstractSet[str],
     targets: tuple[Atom, ...],
     strayed: tuple[Atom, ...] = (),
+    container: Mapping[str, Atom] = MappingProxyType({}),
     parse: Parse,
 ) -> Lesson:
-    """What the finished call ``call`` taught. ``endorsed`` are the pointers of its own endorsed arguments."""
+    """What the finished call ``call`` taught. ``endorsed`` are the pointers of its own endorsed arguments.
+
+    ``container`` has, by pointer, the arguments that say to whom or to what a read went.
+    """
     server = review.tool.partition("/")[0]
     document = reviewable(review.output, result, parse) if isinstance(result, Mapping) else None
     failed = isinstance(result, Mapping) and result.get("isError") is True
@@ -104,7 +119,10 @@ def lesson(
     cut = bool(shown) and shown[-1].rest
     records = tuple(_records(review, server, shown, task))
     bound, only = _how_bound(review, arguments, endorsed)
-    pages = [leaf.value for leaf in leaves(arguments, MAX_LEAVES) if _paging(review, leaf.general)]
+    pages = [leaf for leaf in leaves(arguments, MAX_LEAVES) if _paging(review, leaf.general)]
+    complete = bool(shown) and not cut and all(_open_ended(page, len(records)) for page in pages)
+    _, rest = _how_bound(review, arguments, endorsed | container.keys())
+    named = bool(container) and all(task.names(one) for one in container.values())
     return Lesson(
         call=call,
         tool=review.tool,
@@ -112,12 +130,15 @@ def lesson(
         effect=review.effect,
         read=_read_key(review, arguments),
         bound=bound,
-        wide=only and not cut and all(_open_ended(value, len(records)) for value in pages),
+        wide=only and complete,
         listing=review.output.records.listing if review.output.records else "anyone",
         records=records,
         minted=() if failed else tuple(_minted(review, server, document)),
         targets=() if failed else targets,
         strayed=() if failed else strayed,
+        links=tuple(_links(review, shown)) if named and review.effect == "read" else (),
+        container=tuple(container.values()) if rest and complete else (),
+        whole=rest and complete and review.effect == "read" and (task.wants_count != (False, False)),
         cut=cut,
     )
 
@@ -126,9 +147,31 @@ def _paging(review: ToolReview, pointer: str) -> bool:
     return review.output.records is not None and pointer in review.output.records.page
 
 
-def _open_ended(value: Json, rows: int) -> bool:
-    """Whether a paging argument cut nothing off: a page larger than what came, from the beginning (rule B6)."""
-    return isinstance(value, int) and not isinstance(value, bool) and (value == 0 or value > rows)
+def _open_ended(page: Leaf, rows: int) -> bool:
+    """Whether a paging argument cut nothing off: a page larger than what came, from the beginning (rule B6).
+
+    What is not by its name the size of a page says where it begins, and a read that begins later is a chosen one.
+    """
+    value, words = page.value, _NAME_PARTS.findall(page.general.rpartition("/")[2].replace("_", " "))
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    if any(word.casefold() in _SIZES for word in words):
+        return value == 0 or value > rows
+    return value == 0
+
+
+def _links(review: ToolReview, shown: tuple[Leaf, ...]) -> Iterator[Said]:
+    """The addresses that members of a closed container posted, each as it stands."""
+    found = 0
+    for leaf in shown:
+        told = review.output.fields.get(leaf.general)
+        if told is None or told.writer != "members" or not isinstance(leaf.value, str) or deceptive(leaf.value):
+            continue
+        for match in _LINK.finditer(leaf.value):
+            one = atom(URL, match[0].rstrip(_TRAILING))
+            found += one is not None
+            if one is not None and found <= _MOST_LINKS:
+                yield Said(leaf.general, one)
 
 
 def _how_bound(review: ToolReview, arguments: Mapping[str, Json], endorsed: AbstractSet[str]) -> tuple[bool, bool]:

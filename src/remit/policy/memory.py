@@ -26,6 +26,8 @@ MOST_PLACES: Final = 64
 """Places of one value that are remembered; one that comes later endorses nothing."""
 MOST_PROMISING: Final = 256
 """Amounts that may be reckoned with; where there are more, nothing is reckoned (rule B13 takes twelve at most)."""
+MOST_COUNTED: Final = 2_000
+"""Identities of one tool among which the most or fewest is looked for (rule B10)."""
 FEW: Final = 3
 ENDORSED: Final = 2
 """The strength from which a value chooses what is read, and is reckoned with."""
@@ -89,6 +91,10 @@ class Memory:
         self._values = 0
         self.done: set[tuple[str, frozenset[Atom]]] = set()
         self.strayed: set[Atom] = set()
+        self._posted: dict[Atom, Strength] = {}
+        self._tallies: dict[str, dict[Atom, set[str]]] = {}
+        self._counted: dict[str, set[Atom]] = {}
+        self._members: dict[str, set[Atom]] = {}
 
     def demands(self, rule: str) -> bool:
         """Whether a rule that demands something is in force."""
@@ -106,9 +112,29 @@ class Memory:
         if one.targets:
             self.done.add((one.tool, frozenset(one.targets)))
         self.strayed.update(one.strayed)
+        for link in one.links:
+            self._posted.setdefault(link.atom, Strength(ENDORSED, "B9", one.call, link.path))
+        if one.whole and not self.full:
+            self._tally(one)
         self.full = self.full or one.cut
         for record in one.records:
             self._add(one, read, record)
+
+    def _tally(self, one: Lesson) -> None:
+        """Count how often each identity stands in a read that came whole, and how much each container holds (B10)."""
+        tally = self._tallies.setdefault(one.tool, {})
+        self._counted.setdefault(one.tool, set()).update(one.container)
+        for record in one.records:
+            seen = {said.atom for said in record.said if said.atom.type not in _NUMERIC}
+            for atom in (*one.container, *seen):
+                tally.setdefault(atom, set()).add(record.key)
+            if one.listing == "system" and not one.container:
+                for atom in seen:
+                    self._members.setdefault(atom.type, set()).add(atom)
+
+    def posted(self, atom: Atom | None) -> Strength:
+        """What it is worth that a member posted this address in a container that the task names (rule B9)."""
+        return self._posted.get(atom, NOTHING) if atom is not None and "B9" not in self._off else NOTHING
 
     def _add(self, one: Lesson, read: _Read, record: Record) -> None:
         # What fits a phrase counts also past the bound: a twin must be seen.
@@ -174,6 +200,10 @@ class Memory:
             yield Strength(3, "B1")
         if atom in self._minted:
             yield Strength(3, "B2", self._minted[atom])
+        if self.task.wants_count != (False, False):
+            for tool in self._tallies:
+                if self._unique_count(tool, atom):
+                    yield Strength(2, "B10", because=f"the most or fewest, by {tool}")
         identity = role == "who" or atom.type in IDENTITIES
         for place in self._places.get(atom, ()):
             yield from self._placed(atom, place, effect, identity=identity)
@@ -208,6 +238,24 @@ class Memory:
             hints = self.demands("B7.others") and any(len(keys) for keys in read.tokens.values())
             if not hints or self._hinted(record, read):
                 yield "B12", 1
+
+    def _unique_count(self, tool: str, atom: Atom) -> bool:
+        """Whether this is the one that is counted most, or fewest, over reads that cover a whole system listing."""
+        tally, containers = self._tallies[tool], self._counted[tool]
+        kinds = {one.type for one in containers}
+        covered = {kind for kind in kinds if (every := self._members.get(kind)) and every <= containers}
+        if not covered or len(tally) > MOST_COUNTED:
+            return False
+        listed = self._members.get(atom.type, set())
+        among = listed if atom.type in covered else {one for one in tally if one.type == atom.type} | listed
+        if atom not in among:
+            return False
+        counts = {one: len(tally.get(one, ())) for one in among}
+        most, fewest = self.task.wants_count
+        for wanted, best in ((most, max(counts.values())), (fewest and bool(listed), min(counts.values()))):
+            if wanted and counts[atom] == best and sum(count == best for count in counts.values()) == 1:
+                return True
+        return False
 
     def _few_and_bound(self, read: _Read) -> bool:
         few = len(read.keys) <= FEW or not self.demands("B5.few")

@@ -398,7 +398,8 @@ async def _intent(
         await unit.calls.touch(facts.session.root, intent, recorded.touched_references(facts, known))
     decision = recorded.decision(facts, Allow(intent, reasons), intent, facts.now + FORWARD_WITHIN)
     decision = replace(decision, idempotency_key=recorded.idempotency_key(known, facts.call.arguments))
-    await unit.sessions.put_flow(replace(facts.flow, calls=facts.flow.calls + 1))
+    fetches = facts.flow.fetches + (known.review.effect == "fetch")
+    await unit.sessions.put_flow(replace(facts.flow, calls=facts.flow.calls + 1, fetches=fetches))
     await recorded.remember(
         unit,
         facts,

@@ -22,7 +22,7 @@ from remit.core.servers import Server
 from remit.core.sessions import FlowState, Session
 from remit.core.tools import OutputReview, ToolReview
 from remit.guards.json_in import parse
-from remit.policy.demands import Argument, Miss, deed, demanded, misses, uses
+from remit.policy.demands import MOST_FETCHES, Argument, Miss, deed, demanded, misses, uses
 from remit.policy.exposure import exposures
 from remit.policy.flow import result_labels, unseen_labels
 from remit.policy.memory import Memory, Strength
@@ -51,6 +51,7 @@ class _Before:
     said: endorsed.Spoken
     planned: bool
     root: str
+    fetches: int
 
 
 async def explain_event(deps: Deps, caller: PersonCaller, index: int) -> dict[str, Json]:
@@ -138,6 +139,7 @@ async def _before(deps: Deps, view: Unit, session: Session, event: Mapping[str, 
         endorsed.spoken(await _answered(view, root, index, int(str(event["t"]))), int(str(event["t"]))),
         session.plan is not None,
         session.root,
+        await _fetches(view, root, index),
     )
 
 
@@ -150,7 +152,7 @@ async def _now(deps: Deps, view: Unit, session: Session) -> _Before:
     )
     said = endorsed.spoken(await view.approvals.of_values(session.root), deps.clock.now())
     tainted = flow.labels.integrity != "trusted"
-    return _Before(memory, tainted, flow.shown_by, said, session.plan is not None, session.root)
+    return _Before(memory, tainted, flow.shown_by, said, session.plan is not None, session.root, flow.fetches)
 
 
 async def _shown_by(deps: Deps, view: Unit, root: Session, index: int) -> frozenset[tuple[str, str]]:
@@ -168,6 +170,18 @@ async def _shown_by(deps: Deps, view: Unit, root: Session, index: int) -> frozen
             labels = unseen_labels(output) if result is None else result_labels(output, result, parse)
             flow = flow.showing(labels, str(leaf.get("tool")).partition("/")[0])
     return flow.shown_by
+
+
+async def _fetches(view: Unit, root: Session, index: int) -> int:
+    """How many calls of the effect ``fetch`` had been allowed."""
+    effects = {(one.tool, one.fingerprint): one.effect for one in await view.nouns.all(ToolReview)}
+    count = 0
+    for one in await view.sessions.of_root(root.id):
+        for entry in await view.log.find(after=-1, limit=_MOST, kinds=[Kind.INTENT], session=one.id, agent=None):
+            leaf = parse(entry.leaf)
+            if entry.index < index and isinstance(leaf, Mapping):
+                count += effects.get((str(leaf.get("tool")), str(leaf.get("fp")))) == "fetch"
+    return count
 
 
 async def _answered(view: Unit, root: Session, index: int, at: int) -> list[Approval]:
@@ -228,14 +242,16 @@ _NOTHING: Final[dict[str, Json]] = {
 
 def _explained(before: _Before, review: ToolReview, server: Server, arguments: Mapping[str, Json]) -> dict[str, Json]:
     found = uses(review, arguments)
-    asked = misses(before.memory, review, arguments, tainted=before.tainted, planned=before.planned)
+    asked = misses(
+        before.memory, review, arguments, tainted=before.tainted, planned=before.planned, fetches=before.fetches
+    )
     exposed = exposures(review, server, before.shown_by)
     every = (*asked, *exposed)
     still_open = endorsed.open_misses(every, before.said, before.root, review)
     refused = [one for one in every if one.about_value and _key(before, server, one) in before.said.refused]
     needs = {
         one.argument.pointer: (one.rule, one.needs)
-        for one in (demanded(before.memory, review, deed(review), found) if before.tainted else ())
+        for one in (demanded(before.memory, review, deed(review), found, before.fetches) if before.tainted else ())
     }
     return {
         "tainted": before.tainted,
@@ -265,6 +281,9 @@ def _argument(
     grants = before.memory.endorsements(one.atom, one.role, review.effect)
     own = [miss for miss in every if miss.argument == one.pointer]
     rule, wanted = needs.get(one.pointer, ("", 0))
+    posted = before.memory.posted(one.atom)
+    if posted.level and review.effect == "fetch" and before.fetches < MOST_FETCHES:
+        grants = (posted, *grants)
     asked = bool(own) and not any(miss in still_open for miss in own)
     return {
         "argument": one.pointer,
@@ -287,6 +306,7 @@ _FROM: Final[Mapping[str, str]] = {
     "B4": "in one of few records that the task names",
     "B5": "in one of few records that endorsed arguments chose",
     "B7": "in the one record that the task hints at",
+    "B9": "a member posted it where the task says",
     "B10": "in the one record that is the most or the least",
     "B11": "a member of a list, of which the task wants every one",
     "B12": "a member of a list that the system keeps",

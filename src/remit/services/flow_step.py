@@ -38,7 +38,7 @@ async def _demanded(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool) -
     memory = await deps.memories.of(unit, deps.sealer, facts.session, facts.flow, owner)
     # A tool outside of a sealed plan came no further than step 2.
     planned = facts.session.plan is not None
-    return misses(memory, known.review, facts.call.arguments, tainted=True, planned=planned)
+    return misses(memory, known.review, facts.call.arguments, tainted=True, planned=planned, fetches=facts.flow.fetches)
 
 
 def _answers(facts: Facts, known: ReviewedTool) -> tuple[Miss, ...]:

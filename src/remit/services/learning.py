@@ -14,7 +14,7 @@ from remit.core.ports import Unit
 from remit.core.sessions import FlowState, Session
 from remit.core.tools import ToolReview
 from remit.guards.json_in import parse
-from remit.policy.demands import deed, endorsed_by, strayed_to, targets
+from remit.policy.demands import container_of, deed, endorsed_by, strayed_to, targets
 from remit.policy.lessons import lesson
 from remit.services import memories
 from remit.services.authority import Authority
@@ -65,6 +65,7 @@ async def taught(
         endorsed=endorsed_by(memory, review, arguments),
         targets=targets(review, arguments),
         strayed=strayed_to(memory, review, arguments),
+        container=container_of(review, arguments),
         parse=parse,
     )
     if not found.teaches:
