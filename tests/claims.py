@@ -65,6 +65,11 @@ CLAIMS: dict[str, Claim] = {
         "MP",
         "FLOW_RULES B6, B10",
     ),
+    "flow:laundered-records": Claim(
+        "What an untrusted session wrote is nobody's own in a later session, and no name of it endorses its values.",
+        "MP",
+        "FLOW_RULES H2, ATTACKS B9",
+    ),
     "flow:laws": Claim(
         "Strangers' text endorses nothing, one more record raises no other, types never cross, replay judges alike.",
         "MP",

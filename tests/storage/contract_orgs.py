@@ -74,6 +74,8 @@ _WRITES = {
     "tree.add_checkpoint",
     "secrets.put",
     "key_use.touch",
+    "stamps.put",
+    "stamps.clear",
 }
 _NOTHING: dict[str, Any] = {
     "nouns.epoch": 0,
@@ -108,6 +110,8 @@ _NOTHING: dict[str, Any] = {
     "tree.checkpoint": None,
     "secrets.get": None,
     "key_use.last": None,
+    "stamps.some": False,
+    "stamps.among": frozenset(),
 }
 
 
@@ -147,6 +151,8 @@ def _reads() -> dict[str, Callable[[Unit], Awaitable[Any]]]:
         "tree.checkpoint": lambda unit: unit.tree.checkpoint(),
         "secrets.get": lambda unit: unit.secrets.get("token"),
         "key_use.last": lambda unit: unit.key_use.last(key),
+        "stamps.some": lambda unit: unit.stamps.some("per_1", "ses_2"),
+        "stamps.among": lambda unit: unit.stamps.among("per_1", "ses_2", ["m1", "m2"]),
     }
 
 
@@ -170,3 +176,4 @@ async def fill(store: Store, org: str) -> None:
         await unit.tree.add_checkpoint(1, "note")
         await unit.secrets.put("token", b"ours")
         await unit.key_use.touch(ident("key", 1), 5)
+        await unit.stamps.put("per_1", "ses_1", ["m1"])

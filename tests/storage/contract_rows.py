@@ -434,6 +434,23 @@ class RowsContract:
             await done(store, lambda unit: unit.access.put(access_request(2)))
         await done(store, lambda unit: unit.access.put(access_request(2, "closed")))
 
+    # What untrusted sessions wrote.
+
+    async def test_a_stamp_is_told_to_other_roots_of_the_same_person_until_it_is_cleared(self, store: Store) -> None:
+        async with store.unit("main") as unit:
+            await unit.stamps.put("per_1", "ses_1", ["m1", "m2", "m1"])
+            await unit.stamps.put("per_1", "ses_1", ["m1"])
+            await unit.stamps.put("per_1", "ses_2", ["m3"])
+        async with store.view("main") as view:
+            assert await view.stamps.among("per_1", "ses_3", ["m1", "m3", "m9"]) == {"m1", "m3"}
+            assert await view.stamps.among("per_1", "ses_1", ["m1", "m3"]) == {"m3"}
+            assert await view.stamps.among("per_2", "ses_3", ["m1"]) == frozenset()
+            assert await view.stamps.among("per_1", "ses_3", []) == frozenset()
+            assert (await view.stamps.some("per_1", "ses_1"), await view.stamps.some("per_2", "ses_1")) == (True, False)
+        async with store.unit("main") as unit:
+            await unit.stamps.clear("per_1")
+            assert await unit.stamps.some("per_1", "ses_9") is False
+
     # Secrets and the use of keys.
 
     async def test_a_secret_is_kept_under_its_name_and_the_last_one_counts(self, store: Store) -> None:

@@ -177,6 +177,8 @@ class UnitsContract:
             lambda unit: unit.tree.add_checkpoint(1, "note"),
             lambda unit: unit.secrets.put("token", b"x"),
             lambda unit: unit.key_use.touch("k", 1),
+            lambda unit: unit.stamps.put("p", "r", ["m"]),
+            lambda unit: unit.stamps.clear("p"),
         ],
     )
     async def test_a_view_writes_nothing(self, store: Store, write: Callable[[Unit], Awaitable[object]]) -> None:

@@ -255,6 +255,22 @@ class KeyUse(Protocol):
         """The last noted use, or None."""
 
 
+class Stamps(Protocol):
+    """Which records untrusted sessions wrote, by person they worked for: as hashes, so that no row holds a value."""
+
+    async def put(self, whose: str, root: str, marks: Sequence[str]) -> None:
+        """Remember that a session under ``root`` wrote these."""
+
+    async def some(self, whose: str, root: str) -> bool:
+        """Whether sessions under another root wrote anything for this person."""
+
+    async def among(self, whose: str, root: str, marks: Sequence[str]) -> frozenset[str]:
+        """Those of ``marks`` that were written under another root."""
+
+    async def clear(self, whose: str) -> None:
+        """Forget them all."""
+
+
 class Unit(Protocol):
     """One unit of work over one org."""
 
@@ -269,6 +285,7 @@ class Unit(Protocol):
     tree: Tree
     secrets: Secrets
     key_use: KeyUse
+    stamps: Stamps
 
 
 class Store(Protocol):

@@ -54,6 +54,7 @@ class Record:
     open_names: frozenset[str] = frozenset()
     tokens: frozenset[str] = frozenset()
     own: bool = False
+    stamped: bool = False  # an untrusted session wrote it, so it is nobody's own and names nothing (H2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -221,6 +221,14 @@ class Memory:
     def _rules(
         self, atom: Atom, record: Record, read: _Read, effect: Effect, *, identity: bool
     ) -> Iterator[tuple[str, int]]:
+        if not record.stamped or not self.demands("H2"):
+            yield from self._standing(atom, record, read, effect, identity=identity)
+        elif read.listing == "system":
+            yield "B12", 1
+
+    def _standing(
+        self, atom: Atom, record: Record, read: _Read, effect: Effect, *, identity: bool
+    ) -> Iterator[tuple[str, int]]:
         wide = read.wide or not self.demands("B6")
         if wide and any(self._unique(record, phrase) for phrase in record.names | record.open_names):
             yield "B3", 3
@@ -316,6 +324,7 @@ def _joined(old: Record, new: Record) -> Record:
         old.open_names | new.open_names,
         old.tokens | new.tokens,
         old.own and new.own,
+        old.stamped or new.stamped,
     )
 
 

@@ -80,9 +80,12 @@ async def close_call(
         flow = await unit.sessions.flow(session.root) or first_flow(session)
         authority = await deps.authority.current(unit)
         review = await output_of(unit, authority, call)
+        tainted = flow.labels.integrity != "trusted"
         flow = flow.showing(_labels(outcome, review, checked.result), call.server)  # (11)
         agent = authority.agents.get(session.agent)
-        taught = await learning.taught(deps, unit, session, flow, call, authority, outcome, checked.result)
+        taught = await learning.taught(
+            deps, unit, session, flow, call, authority, outcome, checked.result, tainted=tainted
+        )
         event = await _record(unit, session, subject(session, agent), call, outcome, checked, flow.labels, taught)
         await unit.sessions.put_flow(learning.after(flow, event, taught))  # (12)
     return Delivery(checked.result, checked.altered, flow.labels, event, checked.withheld)

@@ -13,15 +13,18 @@ from remit.core.canonical import Json
 from remit.core.ports import Unit
 from remit.core.sessions import FlowState, Session
 from remit.core.tools import ToolReview
+from remit.core.values import Atom
 from remit.guards.json_in import parse
-from remit.policy.demands import container_of, deed, endorsed_by, strayed_to, targets
+from remit.policy.demands import container_of, deed, endorsed_by, strayed_to, targets, uses
 from remit.policy.lessons import lesson
-from remit.services import memories
+from remit.services import memories, stamps
 from remit.services.authority import Authority
 from remit.services.deps import Deps
+from remit.services.subjects import subject
 
 POINTER: Final = memories.LESSON
 _MARK_BYTES: Final = 8
+_WRITING: Final = ("write", "spend", "admin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,13 @@ async def taught(
     authority: Authority,
     outcome: Outcome,
     result: Json,
+    *,
+    tainted: bool,
 ) -> Taught | None:
-    """The lesson of a call that was forwarded, or None where there is none: a review that is no longer in force."""
+    """The lesson of a call that was forwarded, or None where there is none: a review that is no longer in force.
+
+    ``tainted`` says that the session was untrusted when it made the call: what it wrote is stamped (FLOW_RULES H2).
+    """
     known = authority.tools.get(call.tool)
     review = known.review if known else None
     if review is None or review.fingerprint != call.fingerprint:
@@ -68,6 +76,11 @@ async def taught(
         container=container_of(review, arguments),
         parse=parse,
     )
+    whose = subject(session, agent)
+    if tainted and review.effect in _WRITING:
+        marks = stamps.marks_of((*found.minted, *_written_to(review, arguments)))
+        await unit.stamps.put(whose, session.root, marks)
+    found = await stamps.without_custody(unit, whose, session.root, found)
     if not found.teaches:
         return None
     mark = deps.entropy.bytes(_MARK_BYTES).hex()
@@ -79,9 +92,18 @@ def after(flow: FlowState, event: int, lesson: Taught | None) -> FlowState:
     return flow if lesson is None else replace(flow, lesson=event, lesson_mark=lesson.mark)
 
 
+def _written_to(review: ToolReview, arguments: Mapping[str, Json]) -> tuple[Atom, ...]:
+    """The records that a call names, into which it wrote."""
+    found = (one.atom for one in uses(review, arguments) if one.role == "reference")
+    return tuple(one for one in found if one is not None)
+
+
 def _tells(review: ToolReview) -> bool:
     return (
         bool(review.output.fields or review.mints)
         or deed(review) in ("spend", "share", "admin")
-        or (review.effect == "read" and any(one.role in ("who", "reference") for one in review.arguments.values()))
+        or (
+            review.effect in ("read", *_WRITING)
+            and any(one.role in ("who", "reference") for one in review.arguments.values())
+        )
     )

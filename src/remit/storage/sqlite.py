@@ -40,6 +40,7 @@ from remit.core.ports import (
     PayloadSealer,
     Secrets,
     Sessions,
+    Stamps,
     Tree,
     Unit,
 )
@@ -54,6 +55,7 @@ from remit.storage.sqlite_rows import (
     SqliteNouns,
     SqliteSecrets,
     SqliteSessions,
+    SqliteStamps,
 )
 
 # How long one process waits for another one's transaction, in milliseconds.
@@ -85,6 +87,7 @@ class SqliteUnit:
         self.tree: Tree = SqliteTree(connection, org)
         self.secrets: Secrets = SqliteSecrets(connection, org)
         self.key_use: KeyUse = SqliteKeyUse(connection, org)
+        self.stamps: Stamps = SqliteStamps(connection, org)
 
 
 class _Batch:

@@ -1,5 +1,6 @@
 """Domain rows and session state in SQLite: the registry, sessions, calls, counters, approvals, secrets."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
@@ -377,3 +378,34 @@ class SqliteKeyUse(_Rows):
         """The last use."""
         found = self._db.execute("SELECT used FROM key_use WHERE org = ? AND key = ?", (self._org, key)).get
         return None if found is None else int(found)
+
+
+class SqliteStamps(_Rows):
+    """See ``core.ports.Stamps``."""
+
+    async def put(self, whose: str, root: str, marks: Sequence[str]) -> None:
+        """Remember these."""
+        self._db.executemany(
+            "INSERT INTO stamp (org, whose, mark, root) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            [(self._org, whose, mark, root) for mark in marks],
+        )
+
+    async def some(self, whose: str, root: str) -> bool:
+        """Whether there are any of other roots."""
+        found = self._db.execute(
+            "SELECT EXISTS (SELECT 1 FROM stamp WHERE org = ? AND whose = ? AND root <> ?)", (self._org, whose, root)
+        ).get
+        return bool(found)
+
+    async def among(self, whose: str, root: str, marks: Sequence[str]) -> frozenset[str]:
+        """Those of other roots."""
+        found = self._db.execute(
+            "SELECT DISTINCT mark FROM stamp WHERE org = ? AND whose = ? AND root <> ?"
+            " AND mark IN (SELECT value FROM json_each(?))",
+            (self._org, whose, root, json.dumps(list(marks))),
+        )
+        return frozenset(str(row[0]) for row in found)
+
+    async def clear(self, whose: str) -> None:
+        """Forget them."""
+        self._db.execute("DELETE FROM stamp WHERE org = ? AND whose = ?", (self._org, whose))

@@ -77,6 +77,8 @@ class Stage:
     async def session(self, prompt: str) -> "StageSession":
         """A session with this task of its person's."""
         self.clock.at += SECOND
+        async with self.deps.store.unit(self.deps.org) as unit:
+            await unit.stamps.clear(self.person.person.id)  # each task begins in a world that nobody wrote to
         request: dict[str, Json] = {
             "agent": AGENT,
             "principal": self.person.person.email,
