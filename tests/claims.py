@@ -107,6 +107,11 @@ CLAIMS: dict[str, Claim] = {
         "Explaining a call that nobody made leaves nothing in store or log.", "MP", "DESIGN 3"
     ),
     "explain:for-readers": Claim("A call is explained to nobody who may not read its values.", "MP", "INTERFACES 4"),
+    "grant:advice-only-narrows": Claim(
+        "Advice on a grant allows no call that the grant does not, and loses none that was made.",
+        "MP",
+        "DESIGN 3",
+    ),
     "reach:witnessed": Claim(
         "What a reach calls reachable has calls that the real decision allows when they are made again.",
         "MP",

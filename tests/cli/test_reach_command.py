@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tests.cli.program import Run, write
-from tests.cli.steps import GRANT, ok, working
+from tests.cli.steps import GRANT, decide, ok, working
 
 
 def test_a_wider_reach_fails_and_a_narrower_one_does_not(run: Run, home: Path, tmp_path: Path) -> None:
@@ -45,3 +45,16 @@ def test_the_table_and_the_graph_hold_hostile_names_and_wrong_files_are_refused(
     assert run("reach", "reader", "--diff", str(tmp_path / "none.json")).code == 3
     assert run("reach", "nobody").code == 3
     assert run("reach", "reader", "--without", "files/none").code == 3
+
+
+def test_advice_is_printed_as_a_diff_and_written_as_files_that_apply(run: Run, home: Path, tmp_path: Path) -> None:
+    session, env = working(run, tmp_path)
+    assert decide(run, session, env, "c-1").code == 0
+    found = ok(run("agent", "advise", "reader", "--young", "--write", str(tmp_path / "out"), "--json"), "Advice")
+    assert [one["verdict"] for one in found["grants"]] == ["narrower"]
+    [written] = (tmp_path / "out").iterdir()
+    assert ok(run("grant", "apply", str(written), "--json"), "Grant")["limits"] == [{"per": "day", "calls": 2}]
+    shown = run("agent", "advise", "reader", "--young")
+    assert '-      "calls": 20' in shown.stdout
+    assert "young" in run("agent", "advise", "reader").stdout
+    assert run("agent", "advise", "reader", "--since", "soon").code == 2

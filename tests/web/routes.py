@@ -296,6 +296,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("GET", "/v1/agents", "/v1/agents", "viewer", kind="Page"),
     Row("GET", "/v1/agents/clerk", "/v1/agents/{id}", "viewer", kind="Agent"),
+    Row("GET", "/v1/agents/clerk/advice", "/v1/agents/{id}/advice", "owner", kind="Advice", lacks=VIEWER),
     Row("GET", "/v1/agents/clerk/reach", "/v1/agents/{id}/reach", "owner", kind="Reach", lacks=VIEWER),
     Row(
         "POST",

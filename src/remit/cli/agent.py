@@ -13,6 +13,7 @@ from remit.cli.output import Column
 
 app = group("agent", "Agents: identities with an owner, a purpose and an end.")
 
+_ADVICE: Final = (Column("grant"), Column("verdict"), Column("why"))
 _COLUMNS: Final = (
     Column("name"),
     Column("state"),
@@ -77,6 +78,35 @@ async def kill(
     async with as_person(job) as client:
         answer = await client.kill_agent(agent, reason)
     job.out.document(answer, [*answer["killed"].items(), ("event", answer["event"])])
+
+
+@command(app, "advise", example="remit agent advise bookkeeper --since P90D")
+async def advise(
+    job: Invocation,
+    agent: AgentArgument,
+    since: Annotated[str, Option(metavar="DURATION", help="How far back its calls count.")] = "P30D",
+    write: Annotated[Path | None, Option(metavar="DIR", help="Write each narrower grant to a file in here.")] = None,
+    *,
+    young: Annotated[bool, Option("--young", help="Also grants that are younger than that.")] = False,
+) -> None:
+    """Hold what was granted against what was used: each grant as it could be narrowed. Nothing is changed."""
+    async with as_person(job) as client:
+        found = await client.advice(agent, since, young=young)
+    if write is not None:
+        write.mkdir(parents=True, exist_ok=True)
+        for one in found["grants"]:
+            if one["file"] is not None:
+                (write / f"{one['grant']}.json").write_text(one["file"], encoding="utf-8")
+    if job.out.json:
+        job.out.document(found)
+        return
+    job.out.table(found["grants"], _ADVICE, "It holds no live grant.")
+    for one in found["grants"]:
+        if one["diff"]:
+            job.out.text(f"\n{one['grant']}\n{one['diff'].rstrip()}")
+    job.out.note(f"From {found['calls']} calls since {found['since']}. What it can't know:")
+    for line in found["cannot_know"]:
+        job.out.note(f"- {line}")
 
 
 async def _move(job: Invocation, agent: str, state: str) -> None:

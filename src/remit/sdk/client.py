@@ -251,6 +251,11 @@ class RemitClient:
         """What an agent could do with what it holds; ``without`` leaves out a grant (id) or a tool (reference)."""
         return await self._object("GET", f"/v1/agents/{_part(agent)}/reach", params={"without": without})
 
+    async def advice(self, agent: str, since: str | None = None, *, young: bool = False) -> Document:
+        """What the grants of an agent could be narrowed to, from its calls in the ISO 8601 duration ``since``."""
+        params = {"since": since, "young": "true" if young else None}
+        return await self._object("GET", f"/v1/agents/{_part(agent)}/advice", params=params)
+
     async def rotate_key(self, key: str) -> Document:
         """A new key in place of this one; the new secret appears once."""
         return await self._object("POST", f"/v1/keys/{_part(key)}/rotate", {})

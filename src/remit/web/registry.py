@@ -8,6 +8,7 @@ from remit.core.credentials import PersonCaller
 from remit.core.errors import InvalidDocument, NotFound
 from remit.core.times import duration
 from remit.services import (
+    advise,
     agents,
     grants,
     imports,
@@ -61,6 +62,15 @@ async def kill_agent(job: Job) -> Answer:
 async def reach_of(job: Job) -> Answer:
     """What an agent could do."""
     return await reach.reach(job.deps, await job.person(), job.path["id"], without=job.query.get("without"))
+
+
+async def advice_on(job: Job) -> Answer:
+    """What its grants could be narrowed to."""
+    since = job.query.get("since")
+    window = advise.WINDOW if since is None else duration(since, "/since")
+    return await advise.advise(
+        job.deps, await job.person(), job.path["id"], window=window, young=job.query.get("young") == "true"
+    )
 
 
 async def list_people(job: Job) -> Answer:
@@ -306,6 +316,15 @@ ROUTES = (
     ),
     Route("POST", "/v1/agents/{id}/kill", "person", kill_agent, "stop an agent at once", "KillRequest", "Killed"),
     Route("GET", "/v1/agents/{id}/reach", "person", reach_of, "what it could do", gives="Reach", query=("without",)),
+    Route(
+        "GET",
+        "/v1/agents/{id}/advice",
+        "person",
+        advice_on,
+        "granted against used",
+        gives="Advice",
+        query=("since", "young"),
+    ),
     Route("GET", "/v1/people", "person", list_people, "all people", gives="Page", query=PAGED),
     Route("POST", "/v1/people", "person", add_person, "a new person", "Person", "Person"),
     Route("GET", "/v1/people/{id}", "person", show_person, "one person", gives="Person"),
