@@ -112,6 +112,9 @@ CLAIMS: dict[str, Claim] = {
         "MP",
         "DESIGN 3",
     ),
+    "lab:replayed-alike": Claim(
+        "A session replayed from the trace that the log gives has the verdicts that it had.", "MP", "FLOW_RULES F6"
+    ),
     "reach:witnessed": Claim(
         "What a reach calls reachable has calls that the real decision allows when they are made again.",
         "MP",

@@ -115,6 +115,7 @@ ROWS: tuple[Row, ...] = (
         "Observation",
     ),
     Row("GET", "/v1/sessions/{session}", "/v1/sessions/{id}", "auditor", kind="Session", lacks=("viewer", 404)),
+    Row("GET", "/v1/sessions/{session}/trace", "/v1/sessions/{id}/trace", "auditor", kind="Trace", lacks=VIEWER),
     Row(
         "POST",
         "/v1/sessions/{session}/explain",

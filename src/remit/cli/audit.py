@@ -21,7 +21,7 @@ from remit.audit.verify import Unusable, bounded_lines, read_seen
 from remit.audit.verify import verify as verify_lines
 from remit.cli.commands import NO, YES, Invocation, command, fallback, group
 from remit.cli.connection import as_person
-from remit.cli.output import Column, unwritable
+from remit.cli.output import Column, json_text, unwritable
 from remit.core.errors import BadInput, InvalidDocument, NotFound
 from remit.core.events import Kind
 from remit.core.times import to_text
@@ -109,9 +109,14 @@ async def export(
     form: Annotated[Form, Option("--format", help="JSON lines, as `audit verify` reads them.")] = Form.jsonl,
     output: Annotated[Path | None, Option("--output", "-o", help="A new file; default stdout.")] = None,
     private: Annotated[bool, Option("--private", help="With the private values and their salts.")] = False,
+    trace: Annotated[bool, Option("--trace", help="One session, as `remit lab replay` reads it.")] = False,
+    session: Annotated[str | None, Option(help="With --trace: which one.")] = None,
 ) -> None:
-    """Write the whole log as JSON lines that the verifier checks alone."""
+    """Write the whole log as JSON lines that the verifier checks alone; with --trace one session of it."""
     del form  # the only one so far
+    if trace or session is not None:
+        await _export_trace(job, session if trace else None, output)
+        return
     async with as_person(job) as client:
         if output is None:
             try:
@@ -122,14 +127,35 @@ async def export(
             except OSError as error:
                 raise unwritable(error) from error
             return
-        try:
-            with _new_file(output) as file:
-                await _write_export(client, file, private=private)
-        except FileExistsError as error:
-            raise BadInput(f"{output} is there already", hint="Name a new file; nothing is written over.") from error
-        except OSError as error:
-            raise BadInput(f"{output} can't be written: {error.strerror}", hint="Choose another place.") from error
+        with _written_to(output) as file:
+            await _write_export(client, file, private=private)
     job.out.note(f"Written to {output}. `remit audit verify {output}` checks it.")
+
+
+@contextlib.contextmanager
+def _written_to(output: Path) -> Iterator[BinaryIO]:
+    try:
+        with _new_file(output) as file:
+            yield file
+    except FileExistsError as error:
+        raise BadInput(f"{output} is there already", hint="Name a new file; nothing is written over.") from error
+    except OSError as error:
+        raise BadInput(f"{output} can't be written: {error.strerror}", hint="Choose another place.") from error
+
+
+async def _export_trace(job: Invocation, session: str | None, output: Path | None) -> None:
+    if session is None:
+        raise InvalidDocument("a trace is of one session", hint="Use --trace with --session.")
+    async with as_person(job) as client:
+        found = await client.trace(session)
+    text = "".join(f"{json_text(line, None)}\n" for line in found["lines"])
+    if output is None:
+        job.out.raw(text)
+    else:
+        with _written_to(output) as file:
+            file.write(text.encode())
+    if not found["whole"]:
+        job.out.note("The session is longer: the trace ends where it was cut.")
 
 
 @command(app, "verify", example="remit audit verify log.jsonl")

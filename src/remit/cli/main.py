@@ -25,6 +25,7 @@ from remit.cli import (
     grant,
     home,
     key,
+    lab,
     person,
     policy,
     reach,
@@ -55,7 +56,7 @@ Example:
 app = typer.Typer(name="remit", help=_ABOUT, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
 # The app of ``suggestions`` is that of ``tool``, and that of ``server_modes`` of ``server``, with all their commands.
-for noun in (person, server_modes, suggestions, agent, grant, key, session, approval, access, policy, rule, audit):
+for noun in (person, server_modes, suggestions, agent, grant, key, session, approval, access, policy, rule, audit, lab):
     app.add_typer(noun.app)
 home.register(app)
 connect.register(app)

@@ -358,6 +358,10 @@ class RemitClient:
         """One event."""
         return await self._object("GET", f"/v1/audit/events/{index}")
 
+    async def trace(self, session: str) -> Document:
+        """A session as ``remit lab replay`` reads it."""
+        return await self._object("GET", f"/v1/sessions/{_part(session)}/trace")
+
     async def explanation(self, index: int) -> Document:
         """Why the decision at this index was what it was."""
         return await self._object("GET", f"/v1/audit/events/{index}/explanation")

@@ -10,7 +10,7 @@ from remit.core.approvals import ApprovalState
 from remit.core.canonical import Json
 from remit.core.errors import InvalidDocument, NotFound
 from remit.core.ids import is_id
-from remit.services import access, access_proposal, approve, audit, close, explain, reconcile
+from remit.services import access, access_proposal, approve, audit, close, explain, reconcile, trace
 from remit.web.job import MAX_PAGE, PAGED, Answer, Job, Lines, Octets, Route, Text, page, whole
 
 _STATES: Final[tuple[ApprovalState, ...]] = get_args(ApprovalState)
@@ -134,6 +134,11 @@ async def explain_call(job: Job) -> Answer:
     )
 
 
+async def trace_of(job: Job) -> Answer:
+    """A session as it can be replayed."""
+    return await trace.trace(job.deps, await job.person(), job.path["id"])
+
+
 async def checkpoint(job: Job) -> Answer:
     """The newest signed tree head."""
     job.signed_in()
@@ -243,6 +248,7 @@ ROUTES = (
     ),
     Route("GET", "/v1/audit/events", "person", list_events, "events", gives="Page", query=EVENT_FILTERS),
     Route("GET", "/v1/audit/events/{i}", "person", show_event, "one event", gives="Event"),
+    Route("GET", "/v1/sessions/{id}/trace", "person", trace_of, "a session as it can be replayed", gives="Trace"),
     Route(
         "GET", "/v1/audit/events/{i}/explanation", "person", explain_event, "why it was so decided", gives="Explanation"
     ),

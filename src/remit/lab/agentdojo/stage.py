@@ -7,7 +7,6 @@ the stage's own, which moves a second with each call.
 
 import itertools
 import json
-import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,46 +20,19 @@ from remit.core.decisions import Ask, Decision
 from remit.core.times import DAY, SECOND, to_text
 from remit.guards.json_in import as_json, parse
 from remit.lab.agentdojo.tools import Suite, plain
+from remit.lab.empty import LabClock, empty_remit
 from remit.policy.memory import Profile
 from remit.services import agents, approve, grants, imports, keys, people, review, servers, sessions
 from remit.services.authenticate import authenticate
-from remit.services.authority import AuthorityCache
 from remit.services.close import close_call
 from remit.services.decide import open_call
 from remit.services.deps import Deps
-from remit.services.memories import Memories
-from remit.services.sealing import Sealer
-from remit.storage.sqlite import create_store
-from remit.storage.subject_keys import SubjectKeys
-from remit.tokens.jwt import SessionTokens
-from remit.tokens.keys import SecretBox, SigningKey
 
 AGENT: Final = "assistant"
-_START: Final = 1_795_000_000_000
 _OWNERS: Final = {"workspace": "emma.johnson@bluesparrowtech.com", "travel": "emma.johnson@gmail.com"}
 _PLENTY: Final = "1000000000"
 _MOST_QUESTIONS: Final = 8
 """Rounds of questions about one call, after which it counts as refused."""
-
-
-class StageClock:
-    """Time that moves when the stage says so."""
-
-    def __init__(self) -> None:
-        """At the beginning."""
-        self.at = _START
-
-    def now(self) -> int:
-        """Milliseconds UTC."""
-        return self.at
-
-
-class StageEntropy:
-    """Real randomness."""
-
-    def bytes(self, count: int) -> bytes:
-        """``count`` unpredictable bytes."""
-        return secrets.token_bytes(count)
 
 
 @dataclass
@@ -69,7 +41,7 @@ class Stage:
 
     suite: Suite
     deps: Deps
-    clock: StageClock
+    clock: LabClock
     person: PersonCaller
     host: HostCaller
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
@@ -142,33 +114,16 @@ async def staged(
     suite: Suite, labels: Mapping[str, Mapping[str, Any]], profile: Profile, folder: Path
 ) -> AsyncIterator[Stage]:
     """A suite whose every tool is reviewed as ``labels`` say and granted to one agent; the store is in ``folder``."""
-    clock, entropy = StageClock(), StageEntropy()
-    sealer = Sealer(SubjectKeys(folder / "subjects", entropy), entropy)
-    store = await create_store(folder / "remit.db", clock, sealer)
-    try:
-        deps = Deps(
-            org="main",
-            issuer="http://localhost:8765",
-            instance="i-lab",
-            store=store,
-            clock=clock,
-            entropy=entropy,
-            sealer=sealer,
-            tokens=SessionTokens(SigningKey.create(), "http://localhost:8765"),
-            box=SecretBox(secrets.token_bytes(32)),
-            authority=AuthorityCache(),
-            memories=Memories(profile),
-        )
+    clock = LabClock()
+    async with empty_remit(folder, profile, clock) as deps:
         email = _OWNERS.get(suite.name, "emma.johnson@example.test")
         person = PersonCaller("main", "key_0", await people.found(deps, email, "Emma Johnson"))
         host = await _furnished(deps, person, suite, labels, clock)
         yield Stage(suite, deps, clock, person, host)
-    finally:
-        await store.close()
 
 
 async def _furnished(
-    deps: Deps, person: PersonCaller, suite: Suite, labels: Mapping[str, Mapping[str, Any]], clock: StageClock
+    deps: Deps, person: PersonCaller, suite: Suite, labels: Mapping[str, Mapping[str, Any]], clock: LabClock
 ) -> HostCaller:
     """The registry: server, tools, reviews, the agent with a grant of each tool; who may start its sessions."""
     await servers.add(deps, person, {"kind": "Server", "name": suite.name, "caller": True, "operator": suite.name})
