@@ -147,6 +147,14 @@ async def test_a_stranger_s_text_steers_a_payment_only_with_a_person_and_with_th
 
 
 @pytest.mark.claim("reach:flows")
+async def test_what_stands_beside_a_stranger_s_text_does_not_vouch_for_it_in_a_rehearsal(desk: Desk) -> None:
+    """A rehearsal that filled a true field with the stranger's own value would call every text of strangers silent."""
+    await reading(desk)
+    direct = [one for one in (await asked(desk))["flows"] if one["from"]["label"] == "untrusted"]
+    assert {(one["to"]["argument"], one["needs_ask"]) for one in direct} == {("/recipient", True), ("/amount", True)}
+
+
+@pytest.mark.claim("reach:flows")
 async def test_an_account_in_a_record_that_a_stranger_named_as_the_task_does_is_found_to_pass_in_silence(
     desk: Desk,
 ) -> None:

@@ -1,7 +1,7 @@
 """``remit reach``: an agent's blast radius, as a table, as JSON, as a graph, and as a gate for CI."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -29,12 +29,8 @@ _TOOLS: Final = (
         lambda item: "\n".join(item["conditions"]) if item["verdict"] != "unreachable" else item["why"],
     ),
 )
-_FLOWS: Final = (
-    Column("from", lambda item: f"{item['from']['tool']} {item['from']['path']}".rstrip()),
-    Column("label", lambda item: item["from"]["label"]),
-    Column("to", lambda item: f"{item['to']['tool']} {item['to']['argument']}".rstrip()),
-    Column("verdict", _verdict),
-)
+_FLOWS: Final = (Column("to"), Column("label"), Column("verdict"), Column("from"))
+_SHOWN: Final = 3
 _MOST: Final = (Column("at most"), Column("in a session"), Column("in a day"), Column("unit"))
 _MEMBERS: Final = ("tools", "flows", "at_most", "people", "agents", "score")
 
@@ -87,7 +83,7 @@ def _print(job: Invocation, found: dict[str, Any]) -> None:
     job.out.table(found["tools"], _TOOLS, "No tool is reviewed.")
     job.out.text("")
     flows = [one for one in found["flows"] if one["verdict"] != "unreachable"]
-    job.out.table(sorted(flows, key=lambda one: one["needs_ask"]), _FLOWS, "No flow.")
+    job.out.table(_grouped(flows), _FLOWS, "No flow.")
     job.out.text("")
     rows = [
         {
@@ -113,6 +109,23 @@ def _print(job: Invocation, found: dict[str, Any]) -> None:
     ]
     job.out.document({}, shown)
     job.out.note(f"The score: {found['score_formula']}. Witnesses: `remit reach {found['agent']} --json`.")
+
+
+def _grouped(flows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each argument, label and verdict, those that ask nobody first; with the first few sources."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for one in sorted(flows, key=lambda one: (one["needs_ask"], one["to"]["tool"], one["to"]["argument"])):
+        key = (f"{one['to']['tool']} {one['to']['argument']}".rstrip(), one["from"]["label"], _verdict(one))
+        groups.setdefault(key, []).append(f"{one['from']['tool']} {one['from']['path']}".rstrip())
+    return [
+        {"to": sink, "label": label, "verdict": verdict, "from": _few(sources)}
+        for (sink, label, verdict), sources in groups.items()
+    ]
+
+
+def _few(sources: Sequence[str]) -> str:
+    rest = len(sources) - _SHOWN
+    return ", ".join(sources[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _compared(job: Invocation, before: Mapping[str, Any], after: Mapping[str, Any]) -> int:

@@ -6,23 +6,30 @@ An example is only a proposal: whoever makes one checks it against the pinned sc
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from remit.core.canonical import Json, canonical
 from remit.core.schema_leaves import leaves_at
 from remit.core.tools import OutputReview
 from remit.core.values import DATE, EMAIL, HOST, IBAN, MONEY, PHONE, TIME, URL
 
+Which: TypeAlias = Literal[0, 1, 2]
+OWN: Final = 0
+"""A value that a task names."""
+STRANGE: Final = 1
+"""One that only a stranger gave."""
+OTHER: Final = 2
+"""One that stands in a result and that nobody speaks of. INVARIANT: not the stranger's, which would vouch for it."""
 _DEEPEST: Final = 12
-_SPELLED: Final[Mapping[str, tuple[str, str]]] = {
-    EMAIL: ("own@example.test", "stranger@attacker.test"),
-    IBAN: ("DE89370400440532013000", "GB33BUKB20201555555555"),
-    URL: ("https://example.test/own", "https://attacker.test/stranger"),
-    HOST: ("example.test", "attacker.test"),
-    DATE: ("2031-05-06", "2031-07-08"),
-    TIME: ("09:30", "17:45"),
-    MONEY: ("2", "3"),
-    PHONE: ("+4930123456", "+4930654321"),
+_SPELLED: Final[Mapping[str, tuple[str, str, str]]] = {
+    EMAIL: ("own@example.test", "stranger@attacker.test", "other@example.org"),
+    IBAN: ("DE89370400440532013000", "GB33BUKB20201555555555", "FR7630006000011234567890189"),
+    URL: ("https://example.test/own", "https://attacker.test/stranger", "https://example.org/other"),
+    HOST: ("example.test", "attacker.test", "example.org"),
+    DATE: ("2031-05-06", "2031-07-08", "2031-09-10"),
+    TIME: ("09:30", "17:45", "12:15"),
+    MONEY: ("2", "3", "41"),
+    PHONE: ("+4930123456", "+4930654321", "+4930777888"),
 }
 _FORMATS: Final[Mapping[str, str]] = {
     "email": EMAIL,
@@ -32,29 +39,29 @@ _FORMATS: Final[Mapping[str, str]] = {
     "date": DATE,
     "time": TIME,
 }
-_STAMP: Final = ("2031-05-06T09:30:00Z", "2031-07-08T17:45:00Z")
-_WORD: Final = ("ownvalue", "strangervalue")
-_NUMBER: Final = (2, 3)
+_STAMP: Final = ("2031-05-06T09:30:00Z", "2031-07-08T17:45:00Z", "2031-09-10T12:15:00Z")
+_WORD: Final = ("ownvalue", "strangervalue", "othervalue")
+_NUMBER: Final = (2, 3, 41)
 
 
-def value(kind: str, nodes: Sequence[Mapping[str, Json]], *, strange: bool) -> Json:
-    """A value of a type that the first of these schemas may take; ``strange`` picks another one than without."""
+def value(kind: str, nodes: Sequence[Mapping[str, Json]], *, which: Which) -> Json:
+    """A value of a type that the first of these schemas may take, each ``which`` another as far as the schema lets."""
     node = nodes[0] if nodes else {}
     listed = node.get("enum")
     if "const" in node:
         constant: Json = node["const"]
         return constant
     if isinstance(listed, list) and listed:
-        chosen: Json = listed[-1 if strange else 0]
+        chosen: Json = listed[min(which, len(listed) - 1)]
         return chosen
     types = _types(node)
     if "boolean" in types:
-        return strange
+        return which == STRANGE
     if "integer" in types or "number" in types:
-        return _number(node, strange=strange)
+        return _number(node, which=which)
     if types and "string" not in types:
         return None
-    return _text(kind, node, strange=strange)
+    return _text(kind, node, which=which)
 
 
 def _types(node: Mapping[str, Json]) -> list[str]:
@@ -62,24 +69,24 @@ def _types(node: Mapping[str, Json]) -> list[str]:
     return [named] if isinstance(named, str) else [str(one) for one in named] if isinstance(named, list) else []
 
 
-def _number(node: Mapping[str, Json], *, strange: bool) -> Json:
-    found = Decimal(_NUMBER[strange])
+def _number(node: Mapping[str, Json], *, which: Which) -> Json:
+    found = Decimal(_NUMBER[which])
     least, above = node.get("minimum"), node.get("exclusiveMinimum")
     if isinstance(least, (int, Decimal)) and found < least:
-        found = Decimal(least) + int(strange)
+        found = Decimal(least) + int(which)
     if isinstance(above, (int, Decimal)) and not isinstance(above, bool) and found <= above:
-        found = Decimal(above) + 1 + int(strange)
+        found = Decimal(above) + 1 + int(which)
     most = node.get("maximum")
     if isinstance(most, (int, Decimal)) and found > most:
-        found = Decimal(most) - int(strange)
+        found = Decimal(most) - int(which)
     return int(found) if found == found.to_integral_value() else found
 
 
-def _text(kind: str, node: Mapping[str, Json], *, strange: bool) -> str:
+def _text(kind: str, node: Mapping[str, Json], *, which: Which) -> str:
     if node.get("format") == "date-time":
-        return _STAMP[strange]
+        return _STAMP[which]
     grammar = kind if kind in _SPELLED else _FORMATS.get(str(node.get("format")), "")
-    text = _SPELLED[grammar][strange] if grammar else _WORD[strange]
+    text = _SPELLED[grammar][which] if grammar else _WORD[which]
     least, most = node.get("minLength"), node.get("maxLength")
     if isinstance(least, int) and len(text) < least <= 4_096:  # noqa: PLR2004 - a longer text teaches nothing
         text = text.ljust(least, "x")
@@ -97,7 +104,7 @@ def _built(schema: Json, root: Json, at: str, kinds: Mapping[str, str], wanted: 
     if depth == 0 or node is None:
         return None
     if "const" in node or "enum" in node:
-        return value("", [node], strange=False)
+        return value("", [node], which=OWN)
     types = _types(node)
     properties = node.get("properties")
     if "object" in types or isinstance(properties, Mapping):
@@ -111,7 +118,7 @@ def _built(schema: Json, root: Json, at: str, kinds: Mapping[str, str], wanted: 
         }
     if "array" in types:
         return [_built(node.get("items", {}), root, f"{at}/*", kinds, wanted, depth - 1)]
-    return value(kinds.get(at, ""), [node], strange=False)
+    return value(kinds.get(at, ""), [node], which=OWN)
 
 
 def _within(pointer: str, place: str) -> bool:

@@ -15,7 +15,7 @@ from remit.core.reach import FlowReach, ToolReach
 from remit.core.tools import FieldReview
 from remit.core.values import MONEY, URL, qualified
 from remit.policy.demands import Argument, uses
-from remit.policy.examples import kind_at, result_of, value, with_value
+from remit.policy.examples import OTHER, STRANGE, kind_at, result_of, value, with_value
 from remit.policy.exposure import has_readers
 from remit.services.authority import ReviewedTool
 from remit.services.rehearsal import Step
@@ -138,7 +138,7 @@ def _steering(survey: Survey, tools: Sequence[ReviewedTool]) -> Iterator[_Pair]:
 def _steering_steps(
     source: _Source, sink: ReviewedTool, argument: Argument, asks: Mapping[str, Json], own: Mapping[str, Json]
 ) -> list[Step]:
-    canary = value(argument.type, kind_at(sink.facts.input_schema, _general(argument.pointer)), strange=True)
+    canary = value(argument.type, kind_at(sink.facts.input_schema, _general(argument.pointer)), which=STRANGE)
     return [
         Step(source.known.tool.ref, asks, _answer(source, canary)),
         Step(sink.tool.ref, _with(own, argument.pointer, canary)),
@@ -219,9 +219,7 @@ def _answer(source: _Source, canary: Json) -> Mapping[str, Json]:
 def _filling(pointer: str, told: FieldReview, server: str) -> Json:
     kind = qualified(told.type, server, _last(pointer))
     return (
-        value(kind, [], strange=True)
-        if kind != f"{server}:{_last(pointer)}" or told.type
-        else f"other-{_last(pointer)}"
+        value(kind, [], which=OTHER) if kind != f"{server}:{_last(pointer)}" or told.type else f"other-{_last(pointer)}"
     )
 
 
