@@ -1,5 +1,6 @@
 """Secrets against somebody who has the agent: what a session was shown goes to no reader, and no operator, unasked."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -125,6 +126,16 @@ async def test_a_query_that_leaves_the_house_asks_after_a_secret_whatever_the_se
     await searching(desk, effect="fetch", clearance=["card"])
     session = await shown(desk)
     assert (await desk.open(session, "web/ask", {"query": "4111"})).reasons[1].rule == "D1"
+
+
+@pytest.mark.claim("flow:operators-are-cleared")
+async def test_a_label_of_which_nobody_wrote_down_who_showed_it_was_shown_by_others(desk: Desk) -> None:
+    session = await shown(desk)
+    async with desk.deps.store.unit("main") as unit:
+        flow = await unit.sessions.flow(session.session)
+        assert flow is not None
+        await unit.sessions.put_flow(replace(flow, shown_by=frozenset()))
+    assert (await desk.open(session)).reasons[1].rule == "H3"
 
 
 @pytest.mark.claim("flow:secrets-ask")

@@ -73,6 +73,12 @@ class FlowState:
     fetches: int = 0  # calls of the effect ``fetch`` that were allowed
     shown_by: frozenset[tuple[str, str]] = frozenset()  # each confidentiality label with the server that showed it
 
+    @property
+    def origins(self) -> frozenset[tuple[str, str]]:
+        """``shown_by``, and with no server each label of which nobody wrote down who showed it."""
+        told = {label for label, _ in self.shown_by}
+        return self.shown_by | {(label, "") for label in self.labels.confidentiality - told}
+
     def showing(self, labels: Labels, server: str) -> "FlowState":
         """After something of ``server`` (its slug) with these labels was shown."""
         shown = self.shown_by | {(label, server) for label in labels.confidentiality}

@@ -152,7 +152,7 @@ async def _now(deps: Deps, view: Unit, session: Session) -> _Before:
     )
     said = endorsed.spoken(await view.approvals.of_values(session.root), deps.clock.now())
     tainted = flow.labels.integrity != "trusted"
-    return _Before(memory, tainted, flow.shown_by, said, session.plan is not None, session.root, flow.fetches)
+    return _Before(memory, tainted, flow.origins, said, session.plan is not None, session.root, flow.fetches)
 
 
 async def _shown_by(deps: Deps, view: Unit, root: Session, index: int) -> frozenset[tuple[str, str]]:

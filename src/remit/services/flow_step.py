@@ -18,7 +18,8 @@ from remit.services.recorded import Facts
 async def short(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool) -> tuple[Miss, ...] | Reason:
     """Every demand of the call that nothing meets; a reason to refuse, for a value that a person said no to."""
     unvouched = _answers(facts, known)
-    exposed = exposures(known.review, known.server, facts.flow.shown_by) if facts.flow.shown_by else ()
+    secret = facts.flow.labels.confidentiality
+    exposed = exposures(known.review, known.server, facts.flow.origins) if secret else ()
     unguarded = facts.flow.labels.integrity == "trusted" or known.review.effect == "read"
     found = () if unguarded else await _demanded(deps, unit, facts, known)
     if not found and not exposed:
