@@ -112,6 +112,11 @@ CLAIMS: dict[str, Claim] = {
         "MP",
         "DESIGN 3",
     ),
+    "lab:wrong-labels-found": Claim(
+        "A field that a review calls the system's and that carries what was written into a tool is named.",
+        "U",
+        "FLOW_RULES E",
+    ),
     "lab:replayed-alike": Claim(
         "A session replayed from the trace that the log gives has the verdicts that it had.", "MP", "FLOW_RULES F6"
     ),

@@ -36,6 +36,8 @@ _KINDS: Final = ("session", "call", "result", "answer", "verdict")
 _PLENTY: Final = "1000000000"
 _OURS: Final = "operator@lab.example.test"
 _FLOW: Final = ("flow.", "approval.")
+# What a review is read back with, and a file may not hold.
+_ANSWERED: Final = ("reviewed", "because", "look_at", "id", "grants")
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,12 +245,15 @@ def _definition(registry: Registry, ref: str) -> dict[str, Json]:
     }
 
 
+def file_form(document: Line) -> dict[str, Any]:
+    """A review as a file has it, of one as the API answers or a suggestion holds it."""
+    return {key: value for key, value in document.items() if key not in _ANSWERED}
+
+
 async def _granted(deps: Deps, person: PersonCaller, ref: str, document: Line, expires: str) -> None:
     server, _, name = ref.partition("/")
     shown = await review.show(deps, person, ref)
-    kept = {
-        key: value for key, value in document.items() if key not in ("reviewed", "because", "look_at", "id", "grants")
-    }
+    kept = file_form(document)
     signed = {**kept, "kind": "ToolReview", "server": server, "tool": name, "fingerprint": shown["offered"]}
     read = parse(as_json(signed))
     assert isinstance(read, dict)  # noqa: S101 - it was one
