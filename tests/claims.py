@@ -112,6 +112,11 @@ CLAIMS: dict[str, Claim] = {
         "MP",
         "DESIGN 3",
     ),
+    "rule:two-persons": Claim(
+        "Where a rule wants two persons, no call passes that two different approvers have not both said yes to.",
+        "MP",
+        "DESIGN 5",
+    ),
     "lab:wrong-labels-found": Claim(
         "A field that a review calls the system's and that carries what was written into a tool is named.",
         "U",

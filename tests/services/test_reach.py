@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from remit.core.calls import Outcome
+from remit.core.canonical import Json
 from remit.core.errors import Forbidden, NotFound
 from remit.core.reach_diff import added
-from remit.services import agents, policies
+from remit.services import agents, policies, rules
 from remit.services.reach import reach
 from tests.services.desk import Desk, allowed
 from tests.services.test_exposure import CARD, SEND
@@ -131,6 +132,23 @@ async def test_what_policy_puts_to_a_person_says_so(desk: Desk) -> None:
     await desk.with_ask_policy()
     paying = of(await asked(desk), "office/pay_invoice")
     assert (paying["verdict"], paying["needs_ask"]) == ("reachable", True)
+
+
+async def test_a_call_that_two_persons_must_allow_is_reachable_with_both(desk: Desk) -> None:
+    for at in range(2):
+        await desk.world.person(f"approver{at}@example.test", "approver")
+    rule: dict[str, Json] = {
+        "kind": "Rule",
+        "name": "two-persons",
+        "says": "Two persons say yes.",
+        "tools": ["office/pay_invoice"],
+        "per": "organisation",
+        "approvals": {"persons": 2},
+    }
+    await rules.apply(desk.deps, desk.world.admin, rule)
+    paying = of(await asked(desk), "office/pay_invoice")
+    assert (paying["verdict"], paying["needs_ask"]) == ("reachable", True)
+    assert [call["decision"] for call in paying["witness"]] == ["ask", "ask", "allow"]
 
 
 @pytest.mark.claim("reach:flows")

@@ -114,6 +114,8 @@ async def _show(job: Invocation, client: RemitClient, found: Document) -> None:
         match name:
             case "agent" | "answered_by":
                 lines.append((name, await _member(client, str(value))))
+            case "yes_by":
+                lines.append(("said yes", ", ".join([await _member(client, one) for one in value]) or "nobody yet"))
             case "chain":
                 lines.append((name, " > ".join([await _member(client, one) for one in value])))
             case "shown":

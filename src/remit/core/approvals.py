@@ -44,6 +44,8 @@ class Approval:
     values: tuple[str, ...] = ()  # what a question about values asks about, by key; their texts stand with its event
     effect: Effect | None = None  # the highest effect that a yes to these values is for
     shown_values: bytes = b"[]"  # those texts and where they stood, canonical; never in the row
+    persons: int = 1  # how many different ones must say yes
+    yes_by: tuple[str, ...] = ()  # who has
     returned: bool = False  # it was used, its call reached no server, and it was given back
 
     def state_at(self, now: int) -> ApprovalState:

@@ -48,9 +48,20 @@ class First:
     same: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """So many different persons must say yes to a call; with ``above`` only to one that takes more than that."""
+
+    persons: int
+    above: Ceiling | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """Exactly one of ``ceiling``, ``once``, ``first`` is set. ``window`` rolls, in milliseconds; None is for ever."""
+    """Exactly one of ``ceiling``, ``once``, ``first``, ``approvals`` is set.
+
+    ``window`` rolls, in milliseconds; None is for ever.
+    """
 
     org: str
     id: str
@@ -67,6 +78,12 @@ class Rule:
     version: int
     applied_by: str
     applied_at: int
+    approvals: Approvals | None = None
+
+    @property
+    def counted(self) -> Ceiling | None:
+        """What the reviews of its tools must count, if anything."""
+        return self.approvals.above if self.approvals else self.ceiling
 
     def reaches(self, ref: str, server: str, effect: Effect) -> bool:
         """Whether a line of ``tools`` covers a tool as it is reviewed now. ``server`` is its id."""

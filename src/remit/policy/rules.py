@@ -104,6 +104,23 @@ def claims(rules: Iterable[Rule], asked: Asked, party: Party, now: int) -> tuple
     return tuple(found)
 
 
+def persons_wanted(rules: Iterable[Rule], asked: Asked, party: Party) -> int | Reason:
+    """How many different persons must say yes to this call, or why a rule can't tell; 0 where none says so."""
+    most = 0
+    for rule in rules:
+        if rule.approvals is None or not holds_for(rule, party):
+            continue
+        above = rule.approvals.above
+        if above is not None:
+            taken = asked.taken.get(above.name)
+            if taken is None or (above.name != CALLS and asked.units.get(above.name) != above.unit):
+                return Reason("rule.uncountable", f"{rule.says} ({above.name})", rule=rule.name)
+            if taken <= above.most:
+                continue
+        most = max(most, rule.approvals.persons)
+    return most
+
+
 def refusal(claim: Claim, spent: int, reserved: int) -> Reason | None:
     """Why a claim has no room beside what was taken; None when it has."""
     rule, before = claim.rule, spent + reserved
@@ -136,6 +153,8 @@ class _Made:
 
 
 def _claims(rule: Rule, asked: Asked) -> list[_Made] | Reason:
+    if rule.approvals is not None:
+        return []  # nothing is counted
     if rule.ceiling is not None:
         return _under_ceiling(rule, rule.ceiling, asked)
     if rule.once is not None:

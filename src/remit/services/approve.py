@@ -175,9 +175,9 @@ async def answer(deps: Deps, caller: PersonCaller, approval_id: str, request: Js
         shown = await opened(deps, unit, approval)
         if yes and (shown.arguments == _SEALED or (approval.kind == "value" and shown.shown_values == _NONE)):
             raise WrongState("what it asks about was erased, so nobody can approve it", hint="It can be denied.")
-        new: ApprovalState = "approved" if yes else "denied"
-        until = now + LIFE if approval.kind == "call" else await _session_end(unit, approval, now)
-        answered = replace(approval, state=new, answered_by=caller.person.id, answered_at=now, expires_at=until)
+        if yes and caller.person.id in approval.yes_by:
+            raise AlreadyAnswered("you said yes to it; another person must too")
+        answered = await _answered(unit, approval, caller.person.id, now, yes=yes)
         if not await unit.approvals.move(answered, "pending"):
             raise AlreadyAnswered
         kind = Kind.APPROVED if yes else Kind.APPROVAL_DENIED
@@ -186,6 +186,17 @@ async def answer(deps: Deps, caller: PersonCaller, approval_id: str, request: Js
         note = replace(draft, subject=caller.person.id, private={"/note": wish.note})
         await unit.log.append(note if wish.note else draft)
     return replace(answered, arguments=shown.arguments, shown_values=shown.shown_values, note=wish.note)
+
+
+async def _answered(unit: Unit, approval: Approval, person: str, now: int, *, yes: bool) -> Approval:
+    """The question after this answer: closed by a no, and by a yes unless more persons must say it."""
+    if not yes:
+        return replace(approval, state="denied", answered_by=person, answered_at=now, expires_at=now + LIFE)
+    said = replace(approval, yes_by=(*approval.yes_by, person), answered_by=person, answered_at=now)
+    if len(said.yes_by) < said.persons:
+        return said
+    until = now + LIFE if approval.kind == "call" else await _session_end(unit, approval, now)
+    return replace(said, state="approved", expires_at=until)
 
 
 async def _session_end(unit: Unit, approval: Approval, now: int) -> int:
@@ -258,6 +269,8 @@ def document(approval: Approval, now: int) -> dict[str, Json]:
         out |= {"value": values[0], "values": values} if approval.kind == "value" else {"values": values}
     if approval.answered_by is not None:
         out["answered_by"] = approval.answered_by
+    if approval.persons > 1:
+        out |= {"persons": approval.persons, "yes_by": list(approval.yes_by)}
     if approval.void_because is not None:
         out["void_because"] = approval.void_because
     return out

@@ -155,7 +155,8 @@ async def _judged(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, for
     short = await _flow(deps, unit, facts, known)  # (5)
     held = await _budget(unit, facts, known, policy.grants)  # (6)
     held += await _ruled(unit, facts, known)
-    if policy.needs_approval or any(not one.about_value for one in short):  # (7)
+    persons = _persons(facts, known)
+    if persons or policy.needs_approval or any(not one.about_value for one in short):  # (7)
         return await _with_person(deps, unit, facts, known, forwarder, short)
     if short:
         return await _about_values(deps, unit, facts, known, short)
@@ -256,6 +257,14 @@ async def _ruled(unit: Unit, facts: Facts, known: ReviewedTool) -> tuple[Reserva
 # Step 7.
 
 
+def _persons(facts: Facts, known: ReviewedTool) -> int:
+    """How many persons rules want to say yes."""
+    found = rules_step.persons(facts, known)
+    if isinstance(found, Reason):
+        raise _No(found)
+    return found
+
+
 async def _with_person(
     deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, forwarder: Forwarder, short: Sequence[Miss]
 ) -> Decision:
@@ -263,7 +272,7 @@ async def _with_person(
     large = approve.too_large(facts.arguments)
     if large is not None:
         raise _No(large)
-    wanted = question.question(deps, facts, known, short)
+    wanted = question.question(deps, facts, known, short, _persons(facts, known))
     standing = await approve.standing(unit, facts.session, known.tool.ref, wanted.arguments_hash, facts.now)
     match standing:
         case approve.Vetoed():
@@ -285,9 +294,11 @@ async def _use(
 ) -> Decision:
     """Decide again with the approval as a fact; if anything differs, the approval dies and the call is refused."""
     broken = await approve.broken_binding(unit, approval, wanted)
-    answerer = facts.authority.people.get(approval.answered_by or "")
-    if answerer is None or not answerer.has("approver"):
+    said_yes = [facts.authority.people.get(one) for one in approval.yes_by or (approval.answered_by or "",)]
+    if not all(one is not None and one.has("approver") for one in said_yes):
         broken = "who said yes is no longer an approver"
+    if len(said_yes) < wanted.persons:
+        broken = "more persons must say yes now"
     if broken is None:
         try:
             policy = _permitted(facts, known, approval.answered_by)
@@ -361,6 +372,8 @@ async def _observed(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, f
     standing = await approve.standing(unit, facts.session, known.tool.ref, digest(facts.arguments), facts.now)
     if isinstance(standing, approve.Vetoed):
         raise _No(Reason("approval.denied"))
+    if _persons(facts, known):  # a rule, so not passed here either
+        return await _with_person(deps, unit, facts, known, forwarder, short)
     approved = isinstance(standing, approve.Approved)
     if (asks or short) and approved and not missed:
         return await _with_person(deps, unit, facts, known, forwarder, short)

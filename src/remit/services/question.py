@@ -14,8 +14,11 @@ from remit.services.deps import Deps
 from remit.services.recorded import Facts
 
 
-def question(deps: Deps, facts: Facts, known: ReviewedTool, short: Sequence[Miss]) -> Approval:
-    """The question whether this very call may be made, bound to all that it stands on; not yet put."""
+def question(deps: Deps, facts: Facts, known: ReviewedTool, short: Sequence[Miss], persons: int = 0) -> Approval:
+    """The question whether this very call may be made, bound to all that it stands on; not yet put.
+
+    ``persons`` is how many must say yes, where a rule wants more than one.
+    """
     session = facts.session
     return Approval(
         org=session.org,
@@ -40,6 +43,7 @@ def question(deps: Deps, facts: Facts, known: ReviewedTool, short: Sequence[Miss
         expires_at=min(facts.now + approve.LIFE, session.expires),
         asked_event=-1,
         shown_values=canonical(endorsed.shown(short, known.review)),
+        persons=max(persons, 1),
     )
 
 

@@ -17,7 +17,7 @@ from remit.core.calls import Outcome, ProposedCall
 from remit.core.canonical import Json
 from remit.core.credentials import HostCaller, Key, PersonCaller, SessionCaller
 from remit.core.decisions import Allow, Ask, Decision
-from remit.core.errors import Forbidden, RemitError
+from remit.core.errors import AlreadyAnswered, Forbidden, RemitError
 from remit.core.people import Person
 from remit.core.ports import Unit
 from remit.core.reach import Witness
@@ -196,7 +196,7 @@ async def _answered(deps: Deps, authority: Authority, approval: str) -> bool:
     for person in _approvers(authority):
         try:
             await approve.answer(deps, PersonCaller(deps.org, _KEY, person), approval, {"answer": "approve"})
-        except Forbidden:
+        except (Forbidden, AlreadyAnswered):
             continue
         except RemitError:
             return False

@@ -6,7 +6,7 @@ else a version that reads stricter would begin again at nothing.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final, cast
 
@@ -15,8 +15,9 @@ from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
 from remit.core.errors import Conflict, InvalidDocument, NotFound, WrongState
 from remit.core.events import EventDraft, Kind
+from remit.core.people import Person
 from remit.core.ports import Unit
-from remit.core.rules import Ceiling, First, Holder, Once, Reached, Rule
+from remit.core.rules import Approvals, Ceiling, First, Holder, Once, Reached, Rule
 from remit.core.times import DAY, MINUTE, duration, seconds_to_text, to_text
 from remit.core.tools import Effect, LimitReview, Tool, ToolReview
 from remit.guards.documents import check_document
@@ -51,6 +52,7 @@ async def apply(deps: Deps, caller: PersonCaller, document: Document) -> dict[st
         _check_versions(before, rule)
         authority = await prove(unit)
         _check_counted(rule, authority.tools)
+        _check_approvers(rule, authority.people.values())
         await (unit.nouns.replace(rule) if before else unit.nouns.add(rule))
         await unit.log.append(_event(Kind.RULE_APPLIED, caller, rule, committed(document)))
         return rule_document(rule, known)
@@ -130,6 +132,7 @@ def read_rule(document: Document, known: Directory) -> Rule:
         ceiling=_ceiling(document.get("limit")),
         once=_once(once) if isinstance(once, Mapping) else None,
         first=_first(first) if isinstance(first, Mapping) else None,
+        approvals=_approvals(document.get("approvals")),
         state="active",
         version=0,
         applied_by="",
@@ -153,13 +156,16 @@ def rule_document(rule: Rule, known: Directory) -> dict[str, Json]:
     if rule.window is not None:
         out["window"] = seconds_to_text(rule.window)
     if rule.ceiling is not None:
-        most, unit = rule.ceiling.most, rule.ceiling.unit
-        out["limit"] = {rule.ceiling.name: _amount(rule.ceiling.name, most), **({"unit": unit} if unit else {})}
+        out["limit"] = _ceiling_document(rule.ceiling)
     if rule.once is not None:
         out["once"] = {"by": list(rule.once.by)}
     if rule.first is not None:
         same: dict[str, Json] = {"same": dict(rule.first.same)} if rule.first.same else {}
         out["first"] = {"tools": list(rule.first.tools), **same}
+    if rule.approvals is not None:
+        above = rule.approvals.above
+        over = {"above": _ceiling_document(above)} if above else {}
+        out["approvals"] = {"persons": rule.approvals.persons, **over}
     person = known.people.get(rule.applied_by)
     return out | {
         "version": rule.version,
@@ -167,6 +173,10 @@ def rule_document(rule: Rule, known: Directory) -> dict[str, Json]:
         "applied_by": person.email if person else rule.applied_by,
         "applied_at": to_text(rule.applied_at),
     }
+
+
+def _ceiling_document(ceiling: Ceiling) -> dict[str, Json]:
+    return {ceiling.name: _amount(ceiling.name, ceiling.most), **({"unit": ceiling.unit} if ceiling.unit else {})}
 
 
 def _amount(name: str, amount: int) -> Json:
@@ -197,16 +207,22 @@ def _window(text: str) -> int:
     return found
 
 
-def _ceiling(value: Json) -> Ceiling | None:
+def _approvals(value: Json) -> Approvals | None:
+    if not isinstance(value, Mapping):
+        return None
+    return Approvals(int(str(value["persons"])), _ceiling(value.get("above"), "/approvals/above"))
+
+
+def _ceiling(value: Json, at: str = "/limit") -> Ceiling | None:
     if not isinstance(value, Mapping):
         return None
     names = [name for name in value if name != "unit"]
     if len(names) != 1:
-        raise InvalidDocument("a rule limits one countable; write a rule for each", pointer="/limit")
+        raise InvalidDocument("a rule limits one countable; write a rule for each", pointer=at)
     (name,) = names
-    most, unit = amounts.ceiling(value[name], f"/limit/{name}"), value.get("unit")
+    most, unit = amounts.ceiling(value[name], f"{at}/{name}"), value.get("unit")
     if name == CALLS and most % amounts.ONE:
-        raise InvalidDocument("calls are counted whole", pointer="/limit/calls")
+        raise InvalidDocument("calls are counted whole", pointer=f"{at}/calls")
     return Ceiling(name, most, str(unit) if unit is not None else None)
 
 
@@ -239,11 +255,25 @@ def _check_versions(before: Rule | None, rule: Rule) -> None:
         )
 
 
+def _check_approvers(rule: Rule, people: Iterable[Person]) -> None:
+    if rule.approvals is None:
+        return
+    if rule.window is not None or rule.per != "organisation":
+        raise InvalidDocument("what persons say is not counted: `per: organisation`, without a window", pointer="/per")
+    there = sum(one.has("approver") for one in people)
+    if there < rule.approvals.persons:
+        raise InvalidDocument(
+            f"{rule.approvals.persons} persons must say yes, and {there} may: no call would ever pass",
+            hint="Give more people the role approver first. An agent's owner does not count while another can answer.",
+            pointer="/approvals/persons",
+        )
+
+
 def _counted_by(rule: Rule) -> tuple[object, ...]:
     """What a rule's counts are kept under."""
     name = rule.ceiling.name if rule.ceiling else None
     by = rule.once.by if rule.once else None
-    return name, by, rule.first is not None, rule.per, rule.window is None
+    return name, by, rule.first is not None, rule.approvals is not None, rule.per, rule.window is None
 
 
 def _check_counted(rule: Rule, tools: Mapping[str, ReviewedTool]) -> None:
@@ -257,11 +287,11 @@ def _check_counted(rule: Rule, tools: Mapping[str, ReviewedTool]) -> None:
     for at, ref in enumerate(rule.first.tools if rule.first else ()):
         if ref not in tools:
             raise InvalidDocument(f"{ref} is no reviewed tool", pointer=f"/first/tools/{at}")
-    if rule.ceiling is None or rule.ceiling.name == CALLS:
+    if rule.counted is None or rule.counted.name == CALLS:
         return
     for ref, one in sorted(tools.items()):
         if rule.reaches(ref, one.server.id, one.review.effect):
-            _check_unit(rule.ceiling, ref, {limit.name: limit for limit in one.review.limits})
+            _check_unit(rule.counted, ref, {limit.name: limit for limit in one.review.limits})
 
 
 def _check_unit(ceiling: Ceiling, ref: str, counted: Mapping[str, LimitReview]) -> None:
@@ -286,9 +316,9 @@ async def check_signed(unit: Unit, tool: Tool, before: ToolReview, review: ToolR
         if rule.state != "active" or not rule.reaches(tool.ref, tool.server, before.effect):
             continue
         kept = rule.reaches(tool.ref, tool.server, review.effect)
-        if kept and (rule.ceiling is None or rule.ceiling.name == CALLS):
+        if kept and (rule.counted is None or rule.counted.name == CALLS):
             continue
-        held = [limit for limit in before.limits if rule.ceiling is not None and limit.name == rule.ceiling.name]
+        held = [limit for limit in before.limits if rule.counted is not None and limit.name == rule.counted.name]
         if not kept or any(counted.get(limit.name) != limit for limit in held):
             raise Conflict(
                 f"rule {rule.name} holds for {tool.ref} as it was reviewed, and would no longer",

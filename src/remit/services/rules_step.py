@@ -1,5 +1,7 @@
 """Step 6 of a tool call, for countable rules: looked up and held in the unit of work that writes the intent."""
 
+from collections.abc import Mapping
+
 from remit.core.calls import Reservation
 from remit.core.decisions import Reason
 from remit.core.ports import Unit
@@ -15,9 +17,7 @@ async def held(unit: Unit, facts: Facts, known: ReviewedTool) -> tuple[Reservati
     taken = budgets.amounts_of(known.review, facts.call.arguments)
     if isinstance(taken, Reason):
         return taken
-    units = {limit.name: None if limit.of == "call" else limit.unit for limit in known.review.limits}
-    asked = rules.Asked(known.tool.ref, facts.call.arguments, taken, units)
-    claims = rules.claims(reaching, asked, _party(facts), facts.now)
+    claims = rules.claims(reaching, _asked(facts, known, taken), _party(facts), facts.now)
     if isinstance(claims, Reason):
         return claims
     for claim in claims:
@@ -29,6 +29,24 @@ async def held(unit: Unit, facts: Facts, known: ReviewedTool) -> tuple[Reservati
         for claim in claims
         if claim.amount
     )
+
+
+def persons(facts: Facts, known: ReviewedTool) -> int | Reason:
+    """How many different persons a rule wants to say yes to this call; 0 for none."""
+    reaching = [one for one in facts.authority.rules.get(known.tool.ref, ()) if one.approvals is not None]
+    if not reaching:
+        return 0
+    taken = budgets.amounts_of(known.review, facts.call.arguments)
+    return (
+        taken
+        if isinstance(taken, Reason)
+        else rules.persons_wanted(reaching, _asked(facts, known, taken), _party(facts))
+    )
+
+
+def _asked(facts: Facts, known: ReviewedTool, taken: Mapping[str, int]) -> rules.Asked:
+    units = {limit.name: None if limit.of == "call" else limit.unit for limit in known.review.limits}
+    return rules.Asked(known.tool.ref, facts.call.arguments, taken, units)
 
 
 def _party(facts: Facts) -> rules.Party:
