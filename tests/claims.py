@@ -112,6 +112,11 @@ CLAIMS: dict[str, Claim] = {
         "MP",
         "DESIGN 3",
     ),
+    "server:program-pinned": Claim(
+        "A stdio server's executable, what a launcher starts, its script and what is loaded before it are pinned.",
+        "U",
+        "INTERFACES 2",
+    ),
     "rule:two-persons": Claim(
         "Where a rule wants two persons, no call passes that two different approvers have not both said yes to.",
         "MP",

@@ -9,11 +9,8 @@ to the close of a call so that they can be taken out of results.
 import asyncio
 import base64
 import contextlib
-import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from remit.core.canonical import Json
@@ -23,6 +20,7 @@ from remit.core.servers import CallerTransport, HttpTransport, Server, StdioTran
 from remit.core.times import SECOND
 from remit.gateway import revisions
 from remit.gateway.lanes import CONCURRENCY, Lane, Sources, Turn
+from remit.gateway.program import program_of
 from remit.gateway.upstream import (
     Connection,
     HttpTarget,
@@ -51,7 +49,6 @@ LIST_TIMEOUT: Final = 60.0
 _INSECURE: Final = "its URL is plain http to another machine, where everyone on the way can read and change every call"
 _LIST_LIMITS: Final = JsonLimits(max_bytes=4_194_304, max_depth=64)
 _LONG_WORD: Final = 16
-_INTERPRETER: Final = re.compile(r"(python|pypy)[0-9.]*|node|deno|bun|ruby|perl|php|(ba|da|z)?sh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,29 +425,5 @@ async def _identity(target: Target, server_info: bytes) -> Json:
         identity["serverInfo"] = meta.get(revisions.SERVER) if isinstance(meta, Mapping) else None
         identity["revision"] = revisions.NEWEST
     if isinstance(target, StdioTarget):
-        identity["executable"] = await asyncio.to_thread(_executable, target.command)
-        script = await asyncio.to_thread(_script, target)
-        if script is not None:
-            identity["script"] = script
+        identity |= await asyncio.to_thread(program_of, target)
     return identity
-
-
-def _executable(command: str) -> Json:
-    return _hashed(Path(command).resolve())
-
-
-def _script(target: StdioTarget) -> Json:
-    """What an interpreter runs: the first file that it is given. Other arguments may be data, which may change."""
-    if _INTERPRETER.fullmatch(Path(target.command).name) is None:
-        return None
-    files = (Path(argument) for argument in target.args if not argument.startswith("-"))
-    return next((_hashed(path.resolve()) for path in files if path.is_file()), None)
-
-
-def _hashed(path: Path) -> Json:
-    try:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UpstreamUnavailable("the server's program can't be read") from error
-    return {"path": str(path), "sha256": content}
