@@ -135,6 +135,9 @@ CLAIMS: dict[str, Claim] = {
         "MP",
         "INTERFACES 7",
     ),
+    "reach:proved": Claim(
+        "What a reach says is proved unreachable, no call that the engine allows contradicts.", "MP", "INTERFACES 7"
+    ),
     "reach:leaves-nothing": Claim("Asking what an agent could do leaves nothing in store or log.", "MP", "DESIGN 3"),
     "reach:flows": Claim(
         "A reach shows which text of strangers steers what, and which secret leaves by what, and whether a person asks.",

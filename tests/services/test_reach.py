@@ -1,5 +1,6 @@
 """What an agent could do: each claim has calls that the real decision allowed, and asking leaves nothing behind."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -120,11 +121,25 @@ async def test_arguments_that_a_condition_wants_are_found_and_a_hole_in_it_too(d
     ) == "77.0001"
 
 
-async def test_a_condition_that_nothing_tried_meets_is_may_and_never_unreachable(desk: Desk) -> None:
+@pytest.mark.claim("reach:proved")
+async def test_a_condition_that_nothing_meets_is_proved_so_and_may_where_nothing_proves(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await desk.world.grant(
         "office/pay_invoice", when='context.args.recipient == "a" && context.args.recipient == "b"', agent="bookkeeper"
     )
+    closed = of(await asked(desk, without=desk.grants["pay"]), "office/pay_invoice")
+    assert (closed["verdict"], closed["why"]) == ("unreachable", "no arguments satisfy its conditions: proved")
+    monkeypatch.setitem(sys.modules, "z3", None)
     assert of(await asked(desk, without=desk.grants["pay"]), "office/pay_invoice")["verdict"] == "may"
+
+
+async def test_an_example_that_only_a_solver_finds_is_rehearsed(desk: Desk) -> None:
+    when = 'context.args.recipient like "A*B*C" && !(context.args.recipient like "AxBxC") && context.args.amount.greaterThan(decimal("12.00"))'
+    await desk.world.grant("office/pay_invoice", when=when, agent="bookkeeper")
+    found = of(await asked(desk, without=desk.grants["pay"]), "office/pay_invoice")
+    assert found["verdict"] == "reachable"
+    assert str(found["witness"][0]["arguments"]["recipient"]).startswith("A")
 
 
 async def test_what_policy_puts_to_a_person_says_so(desk: Desk) -> None:

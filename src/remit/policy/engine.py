@@ -28,6 +28,7 @@ from remit.core.grants import Grant
 from remit.core.people import Person
 from remit.core.servers import Server
 from remit.core.times import to_text
+from remit.policy.analysis import Stand
 from remit.policy.cedar import Bench, Est, Schema, load_schema, render, validate
 from remit.policy.conditions import Condition, entity_type, parse_condition, permit, principal_of
 from remit.policy.encoding import RecordOf, argument_types, encode_with
@@ -266,6 +267,18 @@ class Engine:
         chosen = self._in_scope(principal, tool)
         permits = [est for est, _ in self._permits(principal, tool).values()]
         return (*_bodies([one.est for one in chosen]), *_bodies(permits, skip=1))
+
+    def stand(self, principal: Principal, ref: str, *, free: bool = False) -> Stand:
+        """What a call of this principal stands before, for a proof; ``free`` for who needs no permit."""
+        tool = self._tools.get(ref)
+        if tool is None:
+            return Stand((), ())
+        forbids = [one.est for one in self._in_scope(principal, tool) if one.est["effect"] == "forbid"]
+        if free:
+            return Stand(None, forbids)
+        # The first condition of a grant's permit is its end, which whoever asks has looked at.
+        permits = [{**est, "conditions": est["conditions"][1:]} for est, _ in self._permits(principal, tool).values()]
+        return Stand(permits, forbids)
 
     def shut(self, principal: Principal, ref: str) -> str | None:
         """The id of an operator's policy that forbids this principal the tool whatever the call says, or None."""

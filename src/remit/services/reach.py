@@ -20,8 +20,9 @@ from remit.core.reach import Reach, ToolReach
 from remit.core.times import seconds_to_text, to_text
 from remit.core.tools import COUNTED_EFFECTS
 from remit.core.values import qualified
+from remit.policy.analysis import Example, could_pass
 from remit.policy.encoding import Unencodable
-from remit.policy.examples import example, kind_at
+from remit.policy.examples import example, kind_at, with_value
 from remit.policy.terms import PolicyContext
 from remit.policy.trials import proposals
 from remit.policy.verdicts import PolicyDenies, policy_verdict
@@ -150,7 +151,40 @@ async def _tool(survey: Survey, known: ReviewedTool) -> ToolReach:
             best = one if best is None or (best.needs_ask and not tried.asked) else best
             if not tried.asked:
                 break
+    if best is None and not why:
+        return await _solved(survey, known, found)
     return best or replace(found, verdict="may", why=f"no call that was tried passed ({', '.join(why) or 'by policy'})")
+
+
+async def _solved(survey: Survey, known: ReviewedTool, found: ToolReach) -> ToolReach:
+    """What the conditions say when no proposal passed policy: proved to let nothing through, or an example to try."""
+    open_yet = False
+    for principal in survey.principals:
+        chain = survey.chain(principal)
+        engine = survey.authority.engine
+        if engine is None or not survey.authority.reached(chain, known, survey.now):
+            continue
+        needing, free = survey.authority.parties(chain)
+        stands = [engine.stand(one, known.tool.ref) for one in needing]
+        stands += [engine.stand(one, known.tool.ref, free=True) for one in free]
+        answer = could_pass(stands)
+        open_yet = open_yet or answer is not False
+        if isinstance(answer, Example) and survey.within_bound():
+            arguments = _with_all(next(bases(known)), answer.arguments)
+            tried = await survey.attempt(principal, [Step(known.tool.ref, arguments)])
+            if tried.verdict == "allow":
+                survey.known.setdefault((principal, known.tool.ref), arguments)
+                return replace(found, verdict="reachable", needs_ask=tried.asked, witness=tried.witness)
+    if open_yet:
+        return replace(found, verdict="may", why="no call that was tried passed (by policy)")
+    return replace(found, why="no arguments satisfy its conditions: proved")
+
+
+def _with_all(base: Mapping[str, Json], values: Mapping[str, Json]) -> Mapping[str, Json]:
+    found: Json = base
+    for pointer, new in values.items():
+        found = with_value(found, pointer, new)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _closed(survey: Survey, known: ReviewedTool) -> str | None:
