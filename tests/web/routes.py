@@ -486,7 +486,7 @@ ROWS: tuple[Row, ...] = (
         200,
         _({"reason": "drill"}),
         "Killed",
-        lacks=VIEWER,
+        lacks=("viewer", 404),
     ),
     Row("POST", "/v1/sessions/{session}/end", "/v1/sessions/{id}/end", "both", 204, _({"reason": "done"})),
 )

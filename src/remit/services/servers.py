@@ -191,7 +191,11 @@ def _environment(
         if value.startswith(VAULT):
             wanted = value.removeprefix(VAULT)
             if wanted not in stored:
-                raise NotFound(f"server {server.name} has no stored secret env:{wanted}", hint="Store it, then retry.")
+                # An agent may be told this: not which variable.
+                raise NotFound(
+                    f"server {server.name} lacks a credential that its record names",
+                    hint=f"`remit server show {server.name}` names it, `remit server secret` stores it.",
+                )
             env[name] = stored[wanted]
             used.add(wanted)
     return tuple((env | {name: value for name, value in stored.items() if name not in used}).items())

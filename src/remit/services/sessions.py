@@ -122,6 +122,8 @@ async def kill(deps: Deps, caller: PersonCaller, session_id: str, reason: str) -
         if session is None or agent is None:
             raise NotFound(f"there is no session {session_id}")
         if not caller.person.has("administrator") and agent.owner != caller.person.id:
+            if not caller.person.has("auditor"):
+                raise NotFound(f"there is no session {session_id}")  # to whom it is not shown, it is not there
             raise Forbidden("only an administrator or the agent's owner may kill its sessions")
         return await stop_tree(unit, session, actor=caller.person.id, kind=Kind.SESSION_KILLED, reason=reason)
 
