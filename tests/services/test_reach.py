@@ -258,6 +258,19 @@ async def test_what_it_can_take_at_most_is_what_its_grants_leave(desk: Desk) -> 
     assert (await asked(desk))["at_most"]["eur"] == {"session": None, "day": None, "unit": "EUR"}
 
 
+async def test_what_is_too_much_to_rehearse_is_counted_and_taken_for_the_worst(desk: Desk) -> None:
+    await reading(desk)
+    whole = await asked(desk)
+    cut: dict[str, Any] = await reach(desk.deps, desk.world.admin, "bookkeeper", most=4)
+    assert whole["unsettled"] == 0
+    assert cut["unsettled"] > 0
+    assert cut["score"] >= whole["score"]
+    steered = {one["to"]["argument"] for one in cut["flows"] if one["verdict"] == "may" and not one["needs_ask"]}
+    assert steered == {"/recipient", "/amount"}, "each argument stands there once, as the worst"
+    none: dict[str, Any] = await reach(desk.deps, desk.world.admin, "bookkeeper", most=0)
+    assert {one["verdict"] for one in none["tools"]} == {"may"}
+
+
 @pytest.mark.claim("reach:shrinks")
 async def test_taking_a_grant_or_a_tool_away_never_raises_the_score_and_adds_nothing(desk: Desk) -> None:
     await reading(desk)

@@ -32,7 +32,7 @@ from remit.services.reach_ceilings import ceilings
 from remit.services.reach_flows import flows
 from remit.services.registry import find
 from remit.services.rehearsal import Step, with_key
-from remit.services.survey import Survey
+from remit.services.survey import MOST_TRIALS, Survey
 
 MOST_PEOPLE: Final = 8
 """Persons that an agent is tried for; those whom no grant names are all alike, and count as one."""
@@ -40,8 +40,12 @@ _MOST_CONDITIONS: Final = 12
 _NO_GRANT: Final = "no live grant reaches it for any person"
 
 
-async def reach(deps: Deps, caller: PersonCaller, named: str, *, without: str | None = None) -> dict[str, Json]:
+async def reach(
+    deps: Deps, caller: PersonCaller, named: str, *, without: str | None = None, most: int = MOST_TRIALS
+) -> dict[str, Json]:
     """The reach of an agent, as the registry stands; ``without`` leaves out a grant (by id) or a tool (by reference).
+
+    At ``most`` so many rehearsals are made.
 
     For its owner, an auditor or an administrator. Raises ``NotFound``, ``Forbidden``.
     """
@@ -53,7 +57,7 @@ async def reach(deps: Deps, caller: PersonCaller, named: str, *, without: str | 
     if without is not None:
         authority = _narrowed(authority, without)
     now = deps.clock.now()
-    survey = Survey(deps, with_key(authority, agent.id, deps), agent, _principals(authority, agent), now)
+    survey = Survey(deps, with_key(authority, agent.id, deps), agent, _principals(authority, agent), now, most)
     tools = [await _tool(survey, known) for _, known in sorted(authority.tools.items())]
     found = Reach(
         agent=agent.name,

@@ -8,12 +8,13 @@ it asks under any task with fewer words; what passes in silence under it might u
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from remit.core.canonical import Json
 from remit.core.reach import FlowReach, ToolReach
 from remit.core.tools import FieldReview
-from remit.core.values import MONEY, URL, qualified
+from remit.core.values import URL, qualified
 from remit.policy.demands import Argument, uses
 from remit.policy.examples import OTHER, STRANGE, kind_at, result_of, value, with_value
 from remit.policy.exposure import has_readers
@@ -52,7 +53,7 @@ class _Pair:
 async def flows(survey: Survey, tools: Sequence[ToolReach]) -> list[FlowReach]:
     """Every pair of a source and a sink that could be called for one person in one session."""
     open_tools = [survey.authority.tools[one.tool] for one in tools if one.verdict == "reachable"]
-    pairs = (*_steering(survey, open_tools), *_leaving(open_tools), *_minting(survey, open_tools))
+    pairs = chain(_steering(survey, open_tools), _leaving(survey, open_tools), _minting(survey, open_tools))
     return [await _rehearsed(survey, pair) for pair in pairs]
 
 
@@ -90,19 +91,12 @@ def _sources(known: ReviewedTool) -> Iterator[_Source]:
             yield _Source(known, pointer, label, qualified(told.type, server, _last(pointer)))
 
 
-def _steered(survey: Survey, source: _Source, sink: ReviewedTool) -> Iterator[Argument]:
-    for argument in _arguments(survey, sink):
-        if source.label == "untrusted" or argument.type == source.type or MONEY == argument.type == source.type:
-            yield argument
-
-
 def _arguments(survey: Survey, sink: ReviewedTool) -> Iterator[Argument]:
     """The arguments of a sink that say to whom, what, how much or which."""
-    known = next((found for (_, ref), found in survey.known.items() if ref == sink.tool.ref), None)
-    if known is not None:
-        for one in uses(sink.review, known):
-            if one.role in _STEERING or one.type == URL:
-                yield one
+    known = next((found for who in survey.principals if (found := survey.known.get((who, sink.tool.ref)))), None)
+    for one in uses(sink.review, known or {}):
+        if one.role in _STEERING or one.type == URL:
+            yield one
 
 
 def _secrets(known: ReviewedTool) -> Iterator[tuple[str, str]]:
@@ -128,11 +122,17 @@ def _last(pointer: str) -> str:
 
 
 def _steering(survey: Survey, tools: Sequence[ReviewedTool]) -> Iterator[_Pair]:
-    for source in (one for known in tools for one in _sources(known)):
-        for sink in (known for known in tools if known.review.effect != "read"):
-            for argument in _steered(survey, source, sink):
+    sources = [one for known in tools for one in _sources(known)]
+    for sink in (known for known in tools if known.review.effect != "read"):
+        for argument in _arguments(survey, sink):
+            fitting = [one for one in sources if one.label == "untrusted" or one.type == argument.type]
+            for at, source in enumerate(fitting):
                 flow = _flow(source.known, source.path, source.label, sink, argument.pointer)
+                full = survey.full
                 yield _Pair(flow, source.known, sink, argument, partial(_steering_steps, source, sink, argument))
+                if full:  # one row stands for the rest: that of the worst that is not known
+                    survey.unsettled += len(fitting) - at - 1
+                    break
 
 
 def _steering_steps(
@@ -145,11 +145,13 @@ def _steering_steps(
     ]
 
 
-def _leaving(tools: Sequence[ReviewedTool]) -> Iterator[_Pair]:
+def _leaving(survey: Survey, tools: Sequence[ReviewedTool]) -> Iterator[_Pair]:
     for known in tools:
         for label, path in _secrets(known):
             for sink in tools:
-                if sink.server.id != known.server.id or has_readers(sink.review):
+                if survey.full:
+                    survey.unsettled += 1
+                elif sink.server.id != known.server.id or has_readers(sink.review):
                     readers = next((one["readers_of"] for one in sink.review.discloses if "readers_of" in one), "")
                     flow = _flow(known, path, label, sink, readers)
                     yield _Pair(flow, known, sink, None, partial(_leaving_steps, known, path, sink))

@@ -23,6 +23,7 @@ class Survey:
     agent: Agent
     principals: tuple[str | None, ...]
     now: int
+    most: int = MOST_TRIALS
     trials: int = 0
     unsettled: int = 0
     known: dict[tuple[str | None, str], Mapping[str, Json]] = field(default_factory=dict)
@@ -31,9 +32,14 @@ class Survey:
         """Who acts: the person, then the agent."""
         return (self.agent.id,) if principal is None else (principal, self.agent.id)
 
+    @property
+    def full(self) -> bool:
+        """Whether no more is rehearsed."""
+        return self.trials >= self.most
+
     def within_bound(self) -> bool:
         """Whether one more rehearsal is to be made."""
-        if self.trials >= MOST_TRIALS:
+        if self.full:
             self.unsettled += 1
             return False
         self.trials += 1
