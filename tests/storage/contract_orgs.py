@@ -76,6 +76,11 @@ _WRITES = {
     "key_use.touch",
     "stamps.put",
     "stamps.clear",
+    "tickets.put",
+    "tickets.take",
+    "tickets.first",
+    "tickets.drop",
+    "tickets.sweep",
 }
 _NOTHING: dict[str, Any] = {
     "nouns.epoch": 0,
@@ -112,6 +117,8 @@ _NOTHING: dict[str, Any] = {
     "key_use.last": None,
     "stamps.some": False,
     "stamps.among": frozenset(),
+    "tickets.get": None,
+    "tickets.of": (),
 }
 
 
@@ -153,6 +160,8 @@ def _reads() -> dict[str, Callable[[Unit], Awaitable[Any]]]:
         "key_use.last": lambda unit: unit.key_use.last(key),
         "stamps.some": lambda unit: unit.stamps.some("per_1", "ses_2"),
         "stamps.among": lambda unit: unit.stamps.among("per_1", "ses_2", ["m1", "m2"]),
+        "tickets.get": lambda unit: unit.tickets.get("code", "m1", 0),
+        "tickets.of": lambda unit: unit.tickets.of("code", "per_1", 0),
     }
 
 
@@ -177,3 +186,4 @@ async def fill(store: Store, org: str) -> None:
         await unit.secrets.put("token", b"ours")
         await unit.key_use.touch(ident("key", 1), 5)
         await unit.stamps.put("per_1", "ses_1", ["m1"])
+        await unit.tickets.put("code", "m1", "per_1", b"{}", 10)

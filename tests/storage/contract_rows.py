@@ -451,6 +451,33 @@ class RowsContract:
             await unit.stamps.clear("per_1")
             assert await unit.stamps.some("per_1", "ses_9") is False
 
+    # What lives for minutes.
+
+    async def test_a_ticket_is_there_until_its_end_and_is_taken_once(self, store: Store) -> None:
+        async with store.unit("main") as unit:
+            await unit.tickets.put("code", "m1", "per_1", b"one", 10)
+            await unit.tickets.put("code", "m2", "per_1", b"two", 20)
+            await unit.tickets.put("refresh", "m1", "per_1", b"other", 20)
+        async with store.unit("main") as unit:
+            assert await unit.tickets.get("code", "m1", 9) == b"one"
+            assert await unit.tickets.get("code", "m1", 10) is None
+            assert await unit.tickets.take("code", "m1", 10) is None
+            assert await unit.tickets.of("code", "per_1", 9) == (("m1", b"one"), ("m2", b"two"))
+            assert await unit.tickets.take("code", "m1", 9) == b"one"
+            assert await unit.tickets.take("code", "m1", 9) is None
+            assert await unit.tickets.get("refresh", "m1", 9) == b"other"
+        async with store.unit("main") as unit:
+            await unit.tickets.drop("refresh", "per_1")
+            await unit.tickets.sweep(20)
+            assert await unit.tickets.of("code", "per_1", 0) == ()
+            assert await unit.tickets.get("refresh", "m1", 9) is None
+
+    async def test_a_mark_is_met_for_the_first_time_once_until_its_end(self, store: Store) -> None:
+        async with store.unit("main") as unit:
+            tries = [await unit.tickets.first("jti", "m1", now, 10) for now in (1, 2, 9, 10, 11)]
+            assert tries == [True, False, False, True, True]
+            assert await unit.tickets.first("dpop", "m1", 1, 10)
+
     # Secrets and the use of keys.
 
     async def test_a_secret_is_kept_under_its_name_and_the_last_one_counts(self, store: Store) -> None:

@@ -179,6 +179,11 @@ class UnitsContract:
             lambda unit: unit.key_use.touch("k", 1),
             lambda unit: unit.stamps.put("p", "r", ["m"]),
             lambda unit: unit.stamps.clear("p"),
+            lambda unit: unit.tickets.put("k", "m", "p", b"", 1),
+            lambda unit: unit.tickets.take("k", "m", 0),
+            lambda unit: unit.tickets.first("k", "m", 0, 1),
+            lambda unit: unit.tickets.drop("k", "p"),
+            lambda unit: unit.tickets.sweep(1),
         ],
     )
     async def test_a_view_writes_nothing(self, store: Store, write: Callable[[Unit], Awaitable[object]]) -> None:

@@ -12,6 +12,7 @@ from remit.core.agents import Agent
 from remit.core.approvals import Approval, ApprovalState
 from remit.core.calls import Call, CallState, Reservation
 from remit.core.canonical import Json
+from remit.core.clients import Client, ClientSecret, Workload
 from remit.core.credentials import Key
 from remit.core.events import EventDraft, Kind
 from remit.core.grants import Grant, Limits, NamedTool, ToolsByEffect
@@ -34,7 +35,19 @@ from remit.core.tools import (
     ToolReview,
 )
 
-NOUNS: Final[tuple[Any, ...]] = (Person, Agent, Server, Definition, Tool, ToolReview, Grant, Key, PolicyRevision, Rule)
+NOUNS: Final[tuple[Any, ...]] = (
+    Person,
+    Agent,
+    Server,
+    Definition,
+    Tool,
+    ToolReview,
+    Grant,
+    Key,
+    PolicyRevision,
+    Rule,
+    Client,
+)
 STORED: Final[tuple[Any, ...]] = (*NOUNS, Session, FlowState, Call, Approval, AccessRequest)
 
 I64: Final = st.integers(min_value=-(2**63), max_value=2**63 - 1)
@@ -185,6 +198,28 @@ def examples(org: str = "main") -> tuple[Noun, ...]:
             version=2,
             applied_by=PERSON,
             applied_at=9,
+        ),
+        Client(
+            org=org,
+            id=ident("cli", 1),
+            name="desk",
+            agent=ident("agt", 1),
+            auth="workload",
+            grants=("client_credentials",),
+            redirects=("http://127.0.0.1/back",),
+            state="retired",
+            created=10,
+            secrets=(ClientSecret("sha256:4", 11),),
+            keys='{"keys":[]}',
+            workload=Workload(
+                issuer="https://issuer.test",
+                audience="remit",
+                subject="repo:*",
+                claims=(("ref", "main"),),
+                keys_url="https://issuer.test/k",
+            ),
+            document="https://client.test/remit.json",
+            dpop=True,
         ),
     )
 

@@ -41,13 +41,17 @@ class HostCaller:
 
 @dataclass(frozen=True, slots=True)
 class SessionCaller:
-    """Whoever holds a session token, or a session key: it may call tools in that session, nothing else."""
+    """Whoever holds a session token, or a session key: it may call tools in that session, nothing else.
+
+    ``audience`` is the one resource that the token is for; empty for a credential of every door.
+    """
 
     org: str
     key: str
     agent: str
     session: str
     standing: bool = False
+    audience: str = ""
 
 
 @dataclass(frozen=True, slots=True)

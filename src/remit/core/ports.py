@@ -17,6 +17,7 @@ from remit.core.agents import Agent
 from remit.core.approvals import Approval, ApprovalState
 from remit.core.calls import Call, Reservation
 from remit.core.canonical import Json, Written
+from remit.core.clients import Client
 from remit.core.credentials import Key
 from remit.core.events import EventDraft
 from remit.core.grants import Grant
@@ -27,8 +28,10 @@ from remit.core.servers import Server
 from remit.core.sessions import FlowState, Session
 from remit.core.tools import Definition, Tool, ToolReview
 
-Noun: TypeAlias = Person | Agent | Server | Definition | Tool | ToolReview | Grant | Key | PolicyRevision | Rule
-N = TypeVar("N", Person, Agent, Server, Definition, Tool, ToolReview, Grant, Key, PolicyRevision, Rule)
+Noun: TypeAlias = (
+    Person | Agent | Server | Definition | Tool | ToolReview | Grant | Key | PolicyRevision | Rule | Client
+)
+N = TypeVar("N", Person, Agent, Server, Definition, Tool, ToolReview, Grant, Key, PolicyRevision, Rule, Client)
 
 
 class Clock(Protocol):
@@ -271,6 +274,35 @@ class Stamps(Protocol):
         """Forget them all."""
 
 
+class Tickets(Protocol):
+    """What lives for minutes and is used once or until its end: codes, refresh tokens, sign-ins, marks against replay.
+
+    ``kind`` keeps one use apart from another, ``mark`` names a ticket (a hash, where its key is a secret), ``owner`` is
+    whom it belongs to: a person, a client, a session. A ticket past its end is not there, swept or not.
+    """
+
+    async def put(self, kind: str, mark: str, owner: str, body: bytes, expires: int) -> None:
+        """Write a ticket, new or changed."""
+
+    async def get(self, kind: str, mark: str, now: int) -> bytes | None:
+        """The ticket, or None."""
+
+    async def take(self, kind: str, mark: str, now: int) -> bytes | None:
+        """The ticket, which is gone then, or None."""
+
+    async def first(self, kind: str, mark: str, now: int, expires: int) -> bool:
+        """Whether this mark was not met before; it is remembered until ``expires``."""
+
+    async def of(self, kind: str, owner: str, now: int) -> tuple[tuple[str, bytes], ...]:
+        """Mark and body of every ticket of an owner."""
+
+    async def drop(self, kind: str, owner: str) -> None:
+        """Forget every ticket of an owner."""
+
+    async def sweep(self, now: int) -> None:
+        """Forget what has ended by ``now``."""
+
+
 class Unit(Protocol):
     """One unit of work over one org."""
 
@@ -286,6 +318,7 @@ class Unit(Protocol):
     secrets: Secrets
     key_use: KeyUse
     stamps: Stamps
+    tickets: Tickets
 
 
 class Store(Protocol):

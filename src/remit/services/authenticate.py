@@ -65,7 +65,11 @@ async def by_session_token(deps: Deps, credential: str) -> Caller | None:
     if claims.org != deps.org:
         raise Unauthenticated("this token is of another organization")
     return SessionCaller(
-        org=claims.org, key=claims.client_id, agent=claims.actor or claims.subject, session=claims.session
+        org=claims.org,
+        key=claims.client_id,
+        agent=claims.actor or claims.subject,
+        session=claims.session,
+        audience="" if claims.audience == deps.issuer else claims.audience,
     )
 
 

@@ -13,6 +13,7 @@ import structlog
 
 from remit.core.agents import Agent
 from remit.core.canonical import Json, canonical, digest
+from remit.core.clients import Client
 from remit.core.credentials import Key
 from remit.core.entitlements import CALL, GET, Method, input_schema, method_of
 from remit.core.errors import BadInput, InvalidPolicy
@@ -64,6 +65,7 @@ class Authority:
     engine: Engine | None
     fault: str
     policy_version: str
+    clients: Mapping[str, Client] = field(default_factory=dict)
     _versions: dict[tuple[str, ...], str] = field(default_factory=dict)
     _parties: dict[tuple[str, ...], tuple[tuple[Principal, ...], tuple[Principal, ...]]] = field(default_factory=dict)
     _reaching: dict[tuple[str, str], tuple[Grant, ...]] = field(default_factory=dict)
@@ -77,6 +79,10 @@ class Authority:
             if len(self._reaching) < _MOST_REACHING:
                 self._reaching[key] = found
         return tuple(grant for grant in found if grant.live(now))
+
+    def behind(self, credential: str) -> Key | Client | None:
+        """The key, or the client, by whose id a token or a session says what stands behind it."""
+        return self.keys.get(credential) or self.clients.get(credential)
 
     def bounded(self, chain: Sequence[str]) -> tuple[str, ...]:
         """The members of a chain that need a grant: every agent, and a person whom any grant ever named.
@@ -207,6 +213,7 @@ async def load(unit: Unit, epoch: int) -> Authority:
         engine=engine,
         fault=fault,
         policy_version=engine.policy_version if engine else digest(b""),
+        clients={client.id: client for client in await unit.nouns.all(Client)},
     )
 
 

@@ -64,7 +64,7 @@ async def sight_in(deps: Deps, unit: Unit, caller: SessionCaller) -> Sight:
     if session is None or session.agent != caller.agent or not session.live(now):
         raise Unauthenticated("the session behind this credential has ended", hint="The host starts a new one.")
     for behind in {session.key, caller.key}:
-        key = authority.keys.get(behind)
+        key = authority.behind(behind)
         if key is None or not key.live(now):
             raise Unauthenticated("the key behind this session is no longer good", hint="Ask the agent's owner.")
     return Sight(session, authority, now)

@@ -39,7 +39,7 @@ def trouble(facts: Facts, presented: str, parents: Sequence[Session]) -> Reason 
         if owner is None or owner.state != "active":
             return Reason("owner.not_live")
     for behind in (presented, *(one.key for one in (session, *parents))):
-        key = authority.keys.get(behind)
+        key = authority.behind(behind)
         if key is None or not key.live(now):
             return Reason("credential.revoked")
     return None if all(one.live(now) for one in (session, *parents)) else Reason("session.not_live")

@@ -60,18 +60,26 @@ async def start(deps: Deps, host: HostCaller, request: Mapping[str, Json]) -> St
     now = deps.clock.now()
     try:
         async with deps.store.unit(deps.org) as unit:
-            agent = await _own_agent(unit, host, str(request["agent"]), now)
-            principal = await _principal(unit, agent, request.get("principal"))
-            parent = await _parent(unit, request.get("parent"), agent, principal, now)
-            session = _session(deps, host.key, agent, principal, parent, request, now)
-            labels = await _first_labels(unit, session, parent)
-            await unit.sessions.add(session)
-            await unit.log.append(_event(Kind.SESSION_STARTED, session, agent, labels, request))
+            session, labels = await begin(deps, unit, host, request, now)
     except Forbidden as refusal:
         await misused(deps, host, refusal)
         raise
-    token, expires = _token(deps, session, now, host.key)
-    return Started(session=session, token=token, token_expires=expires, labels=labels)
+    made, expires = token(deps, session, now, host.key)
+    return Started(session=session, token=made, token_expires=expires, labels=labels)
+
+
+async def begin(
+    deps: Deps, unit: Unit, host: HostCaller, request: Mapping[str, Json], now: int
+) -> tuple[Session, Labels]:
+    """The same inside a unit, without a token; ``host.key`` is whatever credential stands behind it."""
+    agent = await _own_agent(unit, host, str(request["agent"]), now)
+    principal = await _principal(unit, agent, request.get("principal"))
+    parent = await _parent(unit, request.get("parent"), agent, principal, now)
+    session = _session(deps, host.key, agent, principal, parent, request, now)
+    labels = await _first_labels(unit, session, parent)
+    await unit.sessions.add(session)
+    await unit.log.append(_event(Kind.SESSION_STARTED, session, agent, labels, request))
+    return session, labels
 
 
 async def renew(deps: Deps, host: HostCaller, session_id: str) -> tuple[str, int]:
@@ -96,7 +104,7 @@ async def renew(deps: Deps, host: HostCaller, session_id: str) -> tuple[str, int
                 session=session.id,
             )
         )
-    return _token(deps, session, now, host.key)
+    return token(deps, session, now, host.key)
 
 
 async def end(deps: Deps, caller: Caller, session_id: str, reason: str) -> None:
@@ -348,14 +356,22 @@ def _narrower(own: Plan | None, above: Plan | None) -> Plan | None:
     return Plan(tuple(ref for ref in own.tools if ref in above.tools), (*above.limits, *own.limits))
 
 
-def _token(deps: Deps, session: Session, now: int, key: str) -> tuple[str, int]:
-    """A token that dies with the host key it was issued to, whichever key started the session."""
+def token(
+    deps: Deps, session: Session, now: int, key: str, audience: str = "", thumbprint: str | None = None
+) -> tuple[str, int]:
+    """A token that dies with the credential it was issued to, whichever one started the session; and its expiry.
+
+    ``audience`` is the one endpoint that it is for, empty for all of this Remit's; ``thumbprint`` binds it to a key.
+    """
     expires = min(now + TOKEN_LIFE, session.expires)
+    first, *actors = session.chain
     claims = SessionClaims(
         issuer=deps.issuer,
-        audience=deps.issuer,
-        subject=session.principal or session.agent,
-        actor=session.agent if session.principal else None,
+        audience=audience or deps.issuer,
+        subject=first,
+        actor=actors[-1] if actors else None,
+        before=tuple(reversed(actors[:-1])),
+        thumbprint=thumbprint,
         session=session.id,
         org=session.org,
         client_id=key,

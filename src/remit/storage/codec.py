@@ -13,6 +13,7 @@ from cattrs.strategies import configure_tagged_union
 from remit.core.access import AccessRequest
 from remit.core.agents import Agent
 from remit.core.calls import Call
+from remit.core.clients import Client
 from remit.core.credentials import Key
 from remit.core.errors import StoreUnavailable
 from remit.core.grants import NamedTool, ToolsByEffect
@@ -34,7 +35,7 @@ def _converter() -> MsgspecJsonConverter:
 _CONVERTER: Final = _converter()
 _PLAIN: Final[Mapping[type, msgspec.json.Decoder[Any]]] = {
     kind: msgspec.json.Decoder(kind)
-    for kind in (Session, FlowState, Call, AccessRequest, Agent, Definition, Key, Person, Tool, ToolReview)
+    for kind in (Session, FlowState, Call, AccessRequest, Agent, Client, Definition, Key, Person, Tool, ToolReview)
 }
 
 

@@ -41,6 +41,7 @@ from remit.core.ports import (
     Secrets,
     Sessions,
     Stamps,
+    Tickets,
     Tree,
     Unit,
 )
@@ -57,6 +58,7 @@ from remit.storage.sqlite_rows import (
     SqliteSessions,
     SqliteStamps,
 )
+from remit.storage.sqlite_tickets import SqliteTickets
 
 # How long one process waits for another one's transaction, in milliseconds.
 LOCK_WAIT: Final = 10_000
@@ -88,6 +90,7 @@ class SqliteUnit:
         self.secrets: Secrets = SqliteSecrets(connection, org)
         self.key_use: KeyUse = SqliteKeyUse(connection, org)
         self.stamps: Stamps = SqliteStamps(connection, org)
+        self.tickets: Tickets = SqliteTickets(connection, org)
 
 
 class _Batch:

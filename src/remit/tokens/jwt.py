@@ -29,12 +29,17 @@ _MAX_TOKEN: Final = 4_096
 # The order of P-256 (FIPS 186-5), and the length of each half of a signature (RFC 7518 section 3.4).
 _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _HALF: Final = 32
+_RESOURCE = re.compile(r"(?:/mcp(?:/[a-z][a-z0-9-]{0,31})?)?")
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClaims:
-    """What a session token says. Times are milliseconds; the token carries whole seconds (RFC 7519 NumericDate)."""
+    """What a session token says. Times are milliseconds; the token carries whole seconds (RFC 7519 NumericDate).
+
+    ``actor`` acts for ``subject``; ``before`` are the agents that handed the work on, nearest first (nested ``act``, RFC
+    8693 section 4.1). ``thumbprint`` is of the key that the token is bound to (``cnf.jkt``, RFC 9449 section 6).
+    """
 
     issuer: str
     audience: str
@@ -46,6 +51,8 @@ class SessionClaims:
     jti: str
     issued_at: int
     expires_at: int
+    before: tuple[str, ...] = ()
+    thumbprint: str | None = None
 
 
 class SessionTokens:
@@ -82,6 +89,17 @@ class SessionTokens:
         self._timely(known, now)
         return known
 
+    def serves(self, resource: str) -> bool:
+        """Whether a token may name this as its audience: the issuer, or an MCP endpoint of it (RFC 8707)."""
+        tail = resource.removeprefix(self._issuer)
+        return resource.startswith(self._issuer) and _RESOURCE.fullmatch(tail) is not None
+
+    @property
+    def jwks(self) -> dict[str, Json]:
+        """The public keys that tokens are checked with (RFC 7517 section 5)."""
+        public = {name: str(value) for name, value in self._key.jwk.as_dict(private=False).items()}
+        return {"keys": [{**public, "kid": self._key.kid, "alg": "ES256", "use": "sig"}]}
+
     def _ours(self, token: str) -> bool:
         """Whether this is a token of ours, or claims to be. Raises ``Unauthenticated`` for a false claim."""
         if token.startswith(self._head + "."):
@@ -104,7 +122,7 @@ class SessionTokens:
             claims = _read(found.payload)
         except (JoseError, KeyError, TypeError, ValueError) as error:
             raise Unauthenticated("this token was not signed here, or was changed") from error
-        if claims.issuer != self._issuer or claims.audience != self._issuer:
+        if claims.issuer != self._issuer or not self.serves(claims.audience):
             raise Unauthenticated("this token is for another issuer or audience")
         if claims.expires_at - claims.issued_at > LONGEST_LIFE:
             raise Unauthenticated("this token claims too long a life")
@@ -130,8 +148,13 @@ def _document(claims: SessionClaims) -> dict[str, Json]:
         # Rounded down: a token never outlives what it was issued for.
         "exp": claims.expires_at // SECOND,
     }
-    if claims.actor is not None:
-        body["act"] = {"sub": claims.actor}
+    acting: Json = None
+    for actor in reversed((*(() if claims.actor is None else (claims.actor,)), *claims.before)):
+        acting = {"sub": actor} if acting is None else {"sub": actor, "act": acting}
+    if acting is not None:
+        body["act"] = acting
+    if claims.thumbprint is not None:
+        body["cnf"] = {"jkt": claims.thumbprint}
     return body
 
 
@@ -140,12 +163,15 @@ def _read(payload: bytes) -> SessionClaims:
     body = json.loads(payload)
     if not isinstance(body, dict):
         raise TypeError("the claims are no object")
-    actor = body.get("act")
+    actors = _actors(body.get("act"))
+    bound = body.get("cnf")
     return SessionClaims(
         issuer=_text(body["iss"]),
         audience=_text(body["aud"]),
         subject=_text(body["sub"]),
-        actor=_text(actor["sub"]) if actor is not None else None,
+        actor=actors[0] if actors else None,
+        before=actors[1:],
+        thumbprint=_text(bound["jkt"]) if bound is not None else None,
         session=_text(body["txn"]),
         org=_text(body["org"]),
         client_id=_text(body["client_id"]),
@@ -153,6 +179,17 @@ def _read(payload: bytes) -> SessionClaims:
         issued_at=_seconds(body["iat"]) * SECOND,
         expires_at=_seconds(body["exp"]) * SECOND,
     )
+
+
+def _actors(acting: object) -> tuple[str, ...]:
+    """Who acts, and who handed the work on, nearest first."""
+    found: list[str] = []
+    while acting is not None:
+        if not isinstance(acting, dict):
+            raise TypeError("an actor is no object")
+        found.append(_text(acting["sub"]))
+        acting = acting.get("act")
+    return tuple(found)
 
 
 def _text(value: object) -> str:
