@@ -174,6 +174,41 @@ CLAIMS: dict[str, Claim] = {
     "identity:forged-token-refused": Claim(
         "A token that Remit did not sign, as it signed it, is refused.", "MP", "ATTACKS A10"
     ),
+    "oauth:code-once": Claim(
+        "An authorization code is redeemed once, and a second try ends what came of the first.",
+        "P",
+        "RFC 9700, issue 5",
+    ),
+    "oauth:pkce": Claim(
+        "A code is worth nothing without the verifier of its S256 challenge, which can't be left out.", "P", "RFC 7636"
+    ),
+    "oauth:code-bound": Claim("A code is for its own client, its own redirect and its own minute.", "P", "OAuth 2.1"),
+    "oauth:redirect-exact": Claim(
+        "A person is only ever sent to a registered address, with the name of who answers.", "P", "RFC 9700, RFC 9207"
+    ),
+    "oauth:refresh-once": Claim(
+        "A refresh token is used once; whoever uses it again ends its session, their own included.", "P", "OAuth 2.1"
+    ),
+    "oauth:exchange-shrinks": Claim(
+        "An exchanged token reaches no tool, no endpoint and no time that its subject token does not.", "MP", "RFC 8693"
+    ),
+    "oauth:exchange-lives": Claim(
+        "A token is exchanged only within a live session, and never begins another root.", "MP", "ATTACKS D4"
+    ),
+    "oauth:audience": Claim("A token for one endpoint opens no other door.", "P", "RFC 8707"),
+    "oauth:client-proof": Claim(
+        "A client without its proof learns nothing, not even which half of it was wrong.", "P", "RFC 6749 5.2"
+    ),
+    "oauth:assertions": Claim(
+        "An assertion counts once, in its time, for this server alone, under a key that was known before.",
+        "P",
+        "RFC 7523, RFC 8725",
+    ),
+    "oauth:consent-is-the-person-s": Claim(
+        "Only a person's own browser, on our own page, consents, and to nothing that the page did not show.",
+        "MP",
+        "RFC 9700, issue 5",
+    ),
     "identity:key-three-answers": Claim(
         "A damaged or revoked key is refused as what it is and never read as another credential.", "MP", "EXAMPLES 4"
     ),

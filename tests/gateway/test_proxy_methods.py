@@ -318,7 +318,7 @@ async def test_no_credential_and_a_damaged_one_are_problems_with_a_challenge(hou
     for wrong in (None, token[:-3] + "abc", token + "x", "remit_session_x", "a.b.c", "x"):
         answer = await house.ask("POST", "/mcp", wrong, {"jsonrpc": "2.0", "id": 1, "method": "ping"})
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
-        assert answer.headers["www-authenticate"] == 'Bearer realm="remit"'
+        assert answer.headers["www-authenticate"] == 'Bearer realm="remit", resource_metadata="'
         assert answer.headers["content-type"] == "application/problem+json"
 
 

@@ -22,7 +22,8 @@ class Kind(IntEnum):
     """What happened, by number.
 
     1-9 log and store, 10-19 agents and people, 20-29 servers, tools, reviews, 30-39 grants and policies,
-    40-49 credentials, 50-59 sessions, 60-69 calls, 70-79 approvals, 80-89 guards, 90-99 runs.
+    40-49 credentials, 50-59 sessions, 60-69 calls, 70-79 approvals, 80-89 guards, 90-99 runs,
+    100-119 clients, consents and sign-ins.
     """
 
     GENESIS = 1
@@ -81,6 +82,16 @@ class Kind(IntEnum):
     APPROVAL_USED = 73
     APPROVAL_EXPIRED = 74
     APPROVAL_RETURNED = 75
+    CLIENT_ADDED = 100
+    CLIENT_CHANGED = 101
+    CLIENT_RETIRED = 102
+    CONSENTED = 103
+    CONSENT_REFUSED = 104
+    TOKEN_EXCHANGED = 105
+    TOKEN_REVOKED = 106
+    REPLAYED = 107
+    SIGNED_IN = 108
+    SIGNED_OUT = 109
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import importlib.metadata
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
+from urllib.parse import quote
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -136,6 +137,8 @@ class Gateway:
             answer = await self._answer(scope, exchange)
         except RemitError as error:
             status, body, headers = problem(error)
+            if isinstance(error, Unauthenticated):
+                headers = (self._challenge(scope),)
             answer = Answer(status, body, headers, PROBLEM)
         except Exception as error:
             # A door that meets the unexpected answers with a problem that tells nothing, and the log has the trace.
@@ -150,6 +153,17 @@ class Gateway:
         await send(start)
         await send({"type": "http.response.body", "body": answer.body})
 
+    def _challenge(self, scope: Scope) -> tuple[bytes, bytes]:
+        """Where a client learns how to get a token for this door (RFC 9728 section 5.1)."""
+        sent = any(name == b"authorization" for name, _ in scope["headers"])
+        wrong = 'error="invalid_token", ' if sent else ""
+        about = f"{self._deps.issuer}/.well-known/oauth-protected-resource{quote(scope['path'])}"
+        return b"www-authenticate", f'Bearer realm="remit", {wrong}resource_metadata="{about}"'.encode("ascii")
+
+    async def _caller(self, scope: Scope, headers: Mapping[str, str]) -> SessionCaller:
+        caller = await authenticate(self._deps, headers.get("authorization"))
+        return await as_session(self._deps, caller, f"{self._deps.issuer}{scope['path']}")
+
     async def _answer(self, scope: Scope, exchange: Exchange) -> Answer:
         door = _doorway(scope)
         if scope["method"] != "POST":
@@ -158,11 +172,11 @@ class Gateway:
         headers = headers_of(scope)
         if not own_origin(headers, self._deps.issuer):
             return Answer(403, wire.error(b"null", wire.INVALID_REQUEST, "requests from this web origin are refused"))
-        caller = await as_session(self._deps, await authenticate(self._deps, headers.get("authorization")))
+        caller = await self._caller(scope, headers)
         arrived = self._deps.clock.now()
         body = await read_body(exchange.receive, headers, self._limits.max_bytes)
         if self._deps.clock.now() - arrived >= STALE:
-            caller = await as_session(self._deps, await authenticate(self._deps, headers.get("authorization")))
+            caller = await self._caller(scope, headers)
         try:
             document = parse(body, self._limits)
         except TooLarge:

@@ -1,7 +1,7 @@
 """Step 1 of a tool call: who is calling? Checkers stand in a row, and each gives one of three answers.
 
 None: not mine, ask the next. A ``Caller``: mine, and good. ``Unauthenticated``: mine, and bad, and nobody else is
-asked, so a forged credential never slides on to be read as another kind. OAuth access tokens will be one more checker.
+asked, so a forged credential never slides on to be read as another kind.
 """
 
 from collections.abc import Awaitable, Callable
@@ -64,6 +64,8 @@ async def by_session_token(deps: Deps, credential: str) -> Caller | None:
         return None
     if claims.org != deps.org:
         raise Unauthenticated("this token is of another organization")
+    if claims.thumbprint is not None:
+        raise Unauthenticated("this token is bound to a key, and no proof of that key came with it")
     return SessionCaller(
         org=claims.org,
         key=claims.client_id,
@@ -92,9 +94,14 @@ async def as_host(deps: Deps, caller: Caller) -> HostCaller:
     )
 
 
-async def as_session(deps: Deps, caller: Caller) -> SessionCaller:
-    """The caller, if it may call tools."""
+async def as_session(deps: Deps, caller: Caller, resource: str = "") -> SessionCaller:
+    """The caller, if it may call tools at this ``resource``, the URL of an MCP endpoint.
+
+    A token for one endpoint is for that one alone (RFC 8707); one for the issuer is for all of its doors.
+    """
     if isinstance(caller, SessionCaller):
+        if caller.audience not in ("", resource):
+            raise Unauthenticated(f"this token is for {caller.audience}, and not for this door")
         return caller
     raise await misused(deps, caller, Forbidden("this needs a session token; other credentials do not call tools"))
 

@@ -7,6 +7,7 @@ review would turn every decision of the organization into a denial.
 from typing import Final, TypeVar
 
 from remit.core.agents import Agent
+from remit.core.clients import Client
 from remit.core.credentials import PersonCaller
 from remit.core.errors import Forbidden, InvalidPolicy, NotFound
 from remit.core.people import ROLES, Person
@@ -16,7 +17,7 @@ from remit.core.tools import Tool
 from remit.services.authority import Authority, load
 from remit.services.deps import require
 
-T = TypeVar("T", Person, Agent, Server, Tool)
+T = TypeVar("T", Person, Agent, Server, Tool, Client)
 
 # The registry holds no secret, so every active person with any role may read it.
 READERS: Final = ROLES

@@ -12,6 +12,7 @@ from remit.core import amounts
 from remit.core.agents import Agent
 from remit.core.approvals import Approval
 from remit.core.canonical import Json
+from remit.core.clients import Client
 from remit.core.credentials import Caller, HostCaller, Key, PersonCaller, SessionCaller
 from remit.core.errors import Forbidden, InvalidDocument, NotFound, Unauthenticated, WrongState
 from remit.core.events import EventDraft, Kind
@@ -206,8 +207,8 @@ async def _void(unit: Unit, approval: Approval, actor: str) -> int:
     return 1
 
 
-async def standing_session(deps: Deps, key: Key) -> Session:
-    """The one session of a session key: untrusted from its start, and never clean. Made at first use."""
+async def standing_session(deps: Deps, key: Key | Client) -> Session:
+    """The one session of a session key or a client: untrusted from its start, and never clean. Made at first use."""
     async with deps.store.view(deps.org) as view:
         found = await view.sessions.standing(key.id)
     now = deps.clock.now()
@@ -218,7 +219,8 @@ async def standing_session(deps: Deps, key: Key) -> Session:
         if again is not None:
             return _still(again, now)
         agent = await unit.nouns.get(Agent, key.agent or "")
-        if agent is None or key.expires is None:
+        expires = key.expires if isinstance(key, Key) else (agent.expires if agent else None)
+        if agent is None or expires is None:
             raise Unauthenticated("this key belongs to no agent")
         # A delegated agent that nobody started a task for acts for its owner.
         principal = agent.owner if agent.mode == "delegated" else None
@@ -237,7 +239,7 @@ async def standing_session(deps: Deps, key: Key) -> Session:
             context="unattested",
             state="active",
             created=now,
-            expires=key.expires,
+            expires=expires,
             standing=True,
         )
         await unit.sessions.add(session)
@@ -249,7 +251,7 @@ async def standing_session(deps: Deps, key: Key) -> Session:
 def _still(session: Session, now: int) -> Session:
     """The standing session, while it lives. One that was stopped stays stopped: labels, limits and a no are final."""
     if not session.live(now):
-        raise Unauthenticated("the standing session of this key was stopped", hint="Ask the owner for a new key.")
+        raise Unauthenticated("the standing session of this key was stopped", hint="Ask the owner for a new one.")
     return session
 
 
@@ -357,13 +359,20 @@ def _narrower(own: Plan | None, above: Plan | None) -> Plan | None:
 
 
 def token(
-    deps: Deps, session: Session, now: int, key: str, audience: str = "", thumbprint: str | None = None
+    deps: Deps,
+    session: Session,
+    now: int,
+    key: str,
+    audience: str = "",
+    thumbprint: str | None = None,
+    ceiling: int | None = None,
 ) -> tuple[str, int]:
     """A token that dies with the credential it was issued to, whichever one started the session; and its expiry.
 
     ``audience`` is the one endpoint that it is for, empty for all of this Remit's; ``thumbprint`` binds it to a key.
+    ``ceiling`` is a time that it must not outlive.
     """
-    expires = min(now + TOKEN_LIFE, session.expires)
+    expires = min(now + TOKEN_LIFE, session.expires, ceiling if ceiling is not None else session.expires)
     first, *actors = session.chain
     claims = SessionClaims(
         issuer=deps.issuer,

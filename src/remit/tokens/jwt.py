@@ -37,8 +37,8 @@ _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 class SessionClaims:
     """What a session token says. Times are milliseconds; the token carries whole seconds (RFC 7519 NumericDate).
 
-    ``actor`` acts for ``subject``; ``before`` are the agents that handed the work on, nearest first (nested ``act``, RFC
-    8693 section 4.1). ``thumbprint`` is of the key that the token is bound to (``cnf.jkt``, RFC 9449 section 6).
+    ``actor`` acts for ``subject``; ``before`` are the agents that handed the work on, nearest first (nested ``act``,
+    RFC 8693 section 4.1). ``thumbprint`` is of the key that the token is bound to (``cnf.jkt``, RFC 9449 section 6).
     """
 
     issuer: str

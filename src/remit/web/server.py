@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp
 
@@ -25,12 +26,14 @@ from remit.guards.json_in import JsonLimits, as_json, parse
 from remit.problems import PROBLEM, document, problem
 from remit.services.authenticate import STALE, authenticate
 from remit.services.deps import Deps
-from remit.web import records, registry, sessions
+from remit.web import clients, records, registry, sessions
 from remit.web.job import Answer, Doors, Job, Lines, Made, Nothing, Octets, Route, Text
+from remit.web.oauth import oauth_routes
 from remit.web.openapi import openapi
+from remit.web.pages import page_routes
 from remit.web.readiness import Readiness
 
-ROUTES: Final[tuple[Route, ...]] = (*sessions.ROUTES, *registry.ROUTES, *records.ROUTES)
+ROUTES: Final[tuple[Route, ...]] = (*sessions.ROUTES, *registry.ROUTES, *records.ROUTES, *clients.ROUTES)
 
 log = structlog.get_logger()
 
@@ -53,7 +56,7 @@ def create_app(
     by_path: dict[str, dict[str, Route]] = {}
     for route in ROUTES:
         by_path.setdefault(route.path, {})[route.method] = route
-    starlette_routes = [
+    starlette_routes: list[BaseRoute] = [
         StarletteRoute(path, _endpoint(deps, doors, limits, methods), methods=list(methods))
         for path, methods in by_path.items()
     ]
@@ -64,6 +67,7 @@ def create_app(
         return _response(document)
 
     starlette_routes.append(StarletteRoute("/v1/openapi.json", show_openapi, methods=["GET"]))
+    starlette_routes += [*oauth_routes(deps), *page_routes(deps)]
     app = Starlette(routes=starlette_routes, exception_handlers={HTTPException: _not_served, Exception: _unexpected})
     # A redirect would be made of the Host header, and carry a credential to wherever that says.
     app.router.redirect_slashes = False

@@ -1,0 +1,1 @@
+"""The authorization server: which client gets a token, for whom, for what, and until when (OAuth 2.1)."""
