@@ -33,12 +33,13 @@ from remit.core.errors import (
 from remit.core.events import EventDraft, Kind
 from remit.core.ids import RANDOM_BYTES, new_id
 from remit.core.ports import Clock, PayloadSealer
+from remit.core.times import DAY
 from remit.gateway.proxy import Gateway
 from remit.gateway.servers import Servers
 from remit.gateway.worker_door import WorkerDoor
 from remit.gateway.workers import Workers
 from remit.guards.json_in import JsonLimits
-from remit.services import audit, keys, people, policies, reconcile
+from remit.services import audit, keys, people, policies, reconcile, signing_in
 from remit.services.authority import AuthorityCache
 from remit.services.deps import Deps
 from remit.services.sealing import Sealer
@@ -157,6 +158,8 @@ class Remit:
 async def init_home(path: Path, person: str, issuer: str, name: str | None = None) -> dict[str, Json]:
     """Make a home: keys, store, genesis event, first person with every role and a local key, the shipped policies.
 
+    The answer also holds a link that signs that person in to the pages, once, within a day.
+
     Raises ``Conflict`` when there is a home already, ``InvalidDocument`` for an issuer that is no http(s) origin.
     """
     parts = urlsplit(issuer)
@@ -198,10 +201,16 @@ async def init_home(path: Path, person: str, issuer: str, name: str | None = Non
         text = policies.shipped()
         _write_new(home.policies / "ask.cedar", text.encode())
         await policies.found(deps, first, (("ask.cedar", text),))
+        entry = await signing_in.link(deps, first, DAY)
         await audit.sign_checkpoint(deps, signer)
     # Written last: a home whose making was cut short is no home.
     _write_new(path / "home.json", json.dumps(identity).encode())
-    return {"home": str(path), "person": first.email, "person_key_file": str(home.person_key)}
+    return {
+        "home": str(path),
+        "person": first.email,
+        "person_key_file": str(home.person_key),
+        "admin_link": f"{identity['issuer']}/sign-in#{entry}",
+    }
 
 
 @contextlib.asynccontextmanager

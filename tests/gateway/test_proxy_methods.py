@@ -318,7 +318,9 @@ async def test_no_credential_and_a_damaged_one_are_problems_with_a_challenge(hou
     for wrong in (None, token[:-3] + "abc", token + "x", "remit_session_x", "a.b.c", "x"):
         answer = await house.ask("POST", "/mcp", wrong, {"jsonrpc": "2.0", "id": 1, "method": "ping"})
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
-        assert answer.headers["www-authenticate"] == 'Bearer realm="remit", resource_metadata="'
+        wrong_one = 'error="invalid_token", ' if wrong else ""
+        about = 'resource_metadata="http://localhost:8765/.well-known/oauth-protected-resource/mcp"'
+        assert answer.headers["www-authenticate"] == f'Bearer realm="remit", {wrong_one}{about}'
         assert answer.headers["content-type"] == "application/problem+json"
 
 

@@ -112,11 +112,16 @@ class Dance:
         assert (back["iss"], back["state"]) == (ISSUER, "s-1")
         return back["code"]
 
-    async def token(self, grant: str, *, proof: bool = True, **form: str) -> httpx.Response:
+    async def token(self, grant: str, **form: str) -> httpx.Response:
         """A request at the token endpoint, with the client's secret where it has one."""
-        members = {"grant_type": grant, "client_id": self.id, **form}
-        if proof and "secret" in self.client:
-            members["client_secret"] = str(self.client["secret"])
+        secret = {"client_secret": str(self.client["secret"])} if "secret" in self.client else {}
+        members = {"grant_type": grant, "client_id": self.id, **secret, **form}
+        return await self.post("/oauth/token", {name: value for name, value in members.items() if value})
+
+    async def bare(self, code: str, form: dict[str, str]) -> httpx.Response:
+        """Redeem a code with whatever proof stands in ``form``."""
+        members = {"grant_type": CODE, "client_id": self.id, "code": code, "redirect_uri": BACK, **form}
+        members["code_verifier"] = self.verifier
         return await self.post("/oauth/token", {name: value for name, value in members.items() if value})
 
     async def redeem(self, code: str, **form: str) -> httpx.Response:

@@ -33,6 +33,16 @@ async def list_people(job: Invocation) -> None:
     job.out.table(found, _COLUMNS, "There is nobody here.")
 
 
+@command(app, "link", example="remit person link grace@example.test")
+async def link(
+    job: Invocation, person: Annotated[str, Argument(metavar="PERSON", help="E-mail address or per_ id.")]
+) -> None:
+    """Make a link that signs a person in to the pages: it works once, for a quarter of an hour."""
+    async with as_person(job) as client:
+        job.out.document(await client.sign_in_link(person))
+    job.out.note("Whoever opens it is that person: hand it over as you would a password.")
+
+
 @command(app, "suspend", example="remit person suspend grace@example.test")
 async def suspend(
     job: Invocation, person: Annotated[str, Argument(metavar="PERSON", help="E-mail address or per_ id.")]

@@ -29,7 +29,7 @@ from remit.core.canonical import Json, canonical
 from remit.core.errors import NotFound, Unauthenticated, Unavailable
 from remit.sdk.answers import HINT, NOT_KNOWN, broken_off, parse, refusal, unreachable
 
-Noun: TypeAlias = Literal["agents", "servers", "grants", "keys", "people", "rules"]
+Noun: TypeAlias = Literal["agents", "servers", "grants", "keys", "people", "rules", "clients"]
 Document: TypeAlias = dict[str, Any]
 
 # A call that waits for an upstream may take a minute; nothing else takes as long.
@@ -259,6 +259,14 @@ class RemitClient:
     async def rotate_key(self, key: str) -> Document:
         """A new key in place of this one; the new secret appears once."""
         return await self._object("POST", f"/v1/keys/{_part(key)}/rotate", {})
+
+    async def renew_client_secret(self, client: str) -> Document:
+        """A new secret for an OAuth client; the old one ends in an hour, the new one appears once."""
+        return await self._object("POST", f"/v1/clients/{_part(client)}/secret", {})
+
+    async def sign_in_link(self, person: str) -> Document:
+        """A link that signs a person in to the pages, once."""
+        return await self._object("POST", f"/v1/people/{_part(person)}/link", {})
 
     async def sync_server(self, server: str) -> Document:
         """List the server's tools now and say what is new, changed or gone."""
