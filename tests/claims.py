@@ -55,6 +55,12 @@ CLAIMS: dict[str, Claim] = {
         "A person's yes to a value is for its root session, its server and effects no higher.", "MP", "FLOW_RULES H1"
     ),
     "flow:a-no-is-a-veto": Claim("A person's no to a value holds for the session.", "MP", "FLOW_RULES H1"),
+    "flow:named-author": Claim(
+        "Words of members name no person, no account and nothing that is destroyed; and only those of an author whom the "
+        "task names, in a container that only members write to, name a link to read or a thing to work on.",
+        "MP",
+        "FLOW_RULES B8",
+    ),
     "flow:posted-links": Claim(
         "Only an address that a member posted whole where the task says is read unasked, six times at most.",
         "MP",

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 from remit.core.canonical import Json
 from remit.core.tools import ArgumentReview, ArgumentRole, ToolReview
-from remit.core.values import DATE, EMAIL, HOST, IBAN, URL, Atom, atom, qualified
+from remit.core.values import DATE, EMAIL, GLOBAL, HOST, IBAN, URL, Atom, atom, qualified
 from remit.policy.flow import Leaf, leaves
 from remit.policy.memory import NOTHING, Memory, Strength
 from remit.policy.task import Task
@@ -236,9 +236,27 @@ def demanded(
         if use == "what" and row == "write" and memory.profile == "strict":
             needs = max(needs, 2)
         has = memory.strength(one.atom, one.role, review.effect)
-        if use == "link" and row == "fetch" and has.level < needs and fetches < MOST_FETCHES:
-            has = memory.posted(one.atom)
+        if has.level < needs:
+            has = max((has, *by_members(memory, one, use, row, fetches)), key=lambda strength: strength.level)
         yield Demand(one, rule, has, needs)
+
+
+def by_members(memory: Memory, one: Argument, use: Use | None, row: Deed, fetches: int) -> tuple[Strength, ...]:
+    """What words of members are worth: for links to read, and what is not destroyed, shared or paid (B8, B9).
+
+    INVARIANT: never for a person or an account, and never with a strength that a destructive use asks for.
+    """
+    if use == "link" and row == "fetch":
+        return (memory.authored(one.atom), *((memory.posted(one.atom),) if fetches < MOST_FETCHES else ()))
+    if use in ("what", "own") and row == "write" and one.type not in GLOBAL:
+        return (memory.authored(one.atom),)
+    return ()
+
+
+def use_of(review: ToolReview, one: Argument) -> Use | None:
+    """How a call of this tool uses an argument, as table C knows it; None where it demands nothing of it."""
+    disclosing = any("readers_of" in each for each in review.discloses)
+    return _use(one, disclosing=disclosing, row=deed(review))
 
 
 def _use(one: Argument, *, disclosing: bool, row: Deed) -> Use | None:

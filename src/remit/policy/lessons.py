@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
 from typing import Final
 
@@ -26,6 +27,11 @@ _TOKEN: Final = 4
 _MOST_LINKS: Final = 200
 _LINK: Final = re.compile(r"(?:https?://|www\.)[^\s<>\"'(){}\[\]|\\]+", re.IGNORECASE)
 _TRAILING: Final = ".,;:!?*"
+_QUOTED: Final = re.compile(
+    r"(?<!\w)'([^'\n]{1,200})'(?!\w)|\"([^\"\n]{1,200})\"|\u201c([^\u201d\n]{1,200})\u201d|`([^`\n]{1,200})`"
+)
+QUOTED_NAME: Final = "a name in quotes"
+"""The type of a name that an author quoted: it may be of anything that is named, and is of no type of a server's."""
 _NAME_PARTS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 # Words by which an argument says how many it wants, and not from where on.
 _SIZES: Final = frozenset({"limit", "size", "count", "n", "max", "maximum", "top", "first", "number", "results", "per"})
@@ -74,6 +80,7 @@ class Lesson:
     targets: tuple[Atom, ...] = ()
     strayed: tuple[Atom, ...] = ()
     links: tuple[Said, ...] = ()  # addresses in the text of members, of a container that the task names (rule B9)
+    authored: tuple[Said, ...] = ()  # addresses and quoted names in messages of an author whom the task names (rule B8)
     container: tuple[Atom, ...] = ()  # who or what a read went to, where nothing else narrowed it (rule B10)
     whole: bool = False  # all of that container came, so it may be counted
     cut: bool = False
@@ -81,7 +88,8 @@ class Lesson:
     @property
     def teaches(self) -> bool:
         """Whether a memory is any different for it."""
-        return bool(self.records or self.minted or self.targets or self.strayed or self.links or self.whole or self.cut)
+        told = self.records or self.minted or self.targets or self.strayed or self.links or self.authored
+        return bool(told or self.whole or self.cut)
 
 
 @dataclass(slots=True)
@@ -94,6 +102,8 @@ class _Draft:
     titles: list[tuple[str, bool]] = field(default_factory=list)
     id: str | None = None
     own: bool = False
+    author: bool | None = None  # whether the task names everyone who made or keeps it; None where nobody is told
+    texts: list[tuple[str, str]] = field(default_factory=list)  # what members wrote in it, by general pointer
 
 
 def lesson(
@@ -118,7 +128,8 @@ def lesson(
     failed = isinstance(result, Mapping) and result.get("isError") is True
     shown = () if document is None or failed else tuple(leaves(document, MAX_LEAVES, empties=True))
     cut = bool(shown) and shown[-1].rest
-    records = tuple(_records(review, server, shown, task))
+    drafts = _drafts(review, server, shown, task)
+    records = tuple(_records(review, drafts))
     bound, only = _how_bound(review, arguments, endorsed)
     pages = [leaf for leaf in leaves(arguments, MAX_LEAVES) if _paging(review, leaf.general)]
     complete = bool(shown) and not cut and all(_open_ended(page, len(records)) for page in pages)
@@ -138,6 +149,7 @@ def lesson(
         targets=() if failed else targets,
         strayed=() if failed else strayed,
         links=tuple(_links(review, shown)) if named and review.effect == "read" else (),
+        authored=tuple(_authored(review, drafts)),
         container=tuple(container.values()) if rest and complete else (),
         whole=rest and complete and review.effect == "read" and (task.wants_count != (False, False)),
         cut=cut,
@@ -190,7 +202,8 @@ def _read_key(review: ToolReview, arguments: Mapping[str, Json]) -> str:
 # Records
 
 
-def _records(review: ToolReview, server: str, shown: tuple[Leaf, ...], task: Task) -> Iterator[Record]:
+def _drafts(review: ToolReview, server: str, shown: tuple[Leaf, ...], task: Task) -> dict[str, _Draft]:
+    """What was shown, by the place of its record; empty for what stands beside all records."""
     at = review.output.records.at if review.output.records else ""
     depth, below = at.count("/"), f"{at}/"
     kinds = {
@@ -211,6 +224,11 @@ def _records(review: ToolReview, server: str, shown: tuple[Leaf, ...], task: Tas
         if draft is None:
             draft = drafts[place] = _Draft()
         _note(draft, review, kinds[leaf.general], leaf, field_review, task)
+    return drafts
+
+
+def _records(review: ToolReview, drafts: Mapping[str, _Draft]) -> Iterator[Record]:
+    at = review.output.records.at if review.output.records else ""
     for place, draft in drafts.items():
         if not place and at:
             if draft.said:
@@ -230,6 +248,10 @@ def _note(draft: _Draft, review: ToolReview, kind: str, leaf: Leaf, told: FieldR
         draft.said.append(Said(leaf.general, one))
     if told.custodian and one is not None and told.writer == "system":
         draft.own = draft.own or one in task.own
+        named = one not in task.own and task.names(one)
+        draft.author = named if draft.author is None else draft.author and named
+    if told.writer == "members" and isinstance(leaf.value, str) and not deceptive(leaf.value):
+        draft.texts.append((leaf.general, leaf.value))
     # An id that others can write is nobody's: it would lend a planted record the names of another.
     is_id = review.output.records is not None and leaf.general == review.output.records.id
     if is_id and told.writer == "system" and one is not None:
@@ -239,6 +261,26 @@ def _note(draft: _Draft, review: ToolReview, kind: str, leaf: Leaf, told: FieldR
         if phrase is not None:
             (draft.names if told.writer == "system" else draft.open_names).add(phrase)
         draft.titles.append((leaf.value, told.writer == "system"))
+
+
+def _authored(review: ToolReview, drafts: Mapping[str, _Draft]) -> Iterator[Said]:
+    """Addresses and quoted names in messages of a named author, in a container that only members write to (B8)."""
+    if review.effect != "read" or review.output.records is None or review.output.records.listing != "members":
+        return
+    texts = (text for draft in drafts.values() if draft.author for text in draft.texts)
+    said = (Said(path, one) for path, text in texts for one in _references(text))
+    yield from islice(dict.fromkeys(said), _MOST_LINKS)
+
+
+def _references(text: str) -> Iterator[Atom]:
+    for found in _LINK.finditer(text):
+        link = atom(URL, found[0].rstrip(_TRAILING))
+        if link is not None:
+            yield link
+    for found in _QUOTED.finditer(text):
+        name = atom(QUOTED_NAME, next(group for group in found.groups() if group is not None))
+        if name is not None:
+            yield name
 
 
 def _record(review: ToolReview, draft: _Draft, place: str) -> Record:

@@ -13,9 +13,9 @@ from decimal import Decimal
 from typing import Final, Literal, TypeAlias
 
 from remit.core.tools import ArgumentRole, Effect
-from remit.core.values import DATE, IDENTITIES, MONEY, Atom
+from remit.core.values import DATE, GLOBAL, IDENTITIES, MONEY, Atom
 from remit.policy.arithmetic import derivation
-from remit.policy.lessons import Lesson, Record, Said
+from remit.policy.lessons import QUOTED_NAME, Lesson, Record, Said
 from remit.policy.task import Task
 
 Profile: TypeAlias = Literal["balanced", "strict"]
@@ -92,6 +92,7 @@ class Memory:
         self.done: set[tuple[str, frozenset[Atom]]] = set()
         self.strayed: set[Atom] = set()
         self._posted: dict[Atom, Strength] = {}
+        self._authored: dict[Atom, Strength] = {}
         self._tallies: dict[str, dict[Atom, set[str]]] = {}
         self._counted: dict[str, set[Atom]] = {}
         self._members: dict[str, set[Atom]] = {}
@@ -114,6 +115,8 @@ class Memory:
         self.strayed.update(one.strayed)
         for link in one.links:
             self._posted.setdefault(link.atom, Strength(ENDORSED, "B9", one.call, link.path))
+        for said in one.authored:
+            self._authored.setdefault(said.atom, Strength(ENDORSED, "B8", one.call, said.path))
         if one.whole and not self.full:
             self._tally(one)
         self.full = self.full or one.cut
@@ -135,6 +138,13 @@ class Memory:
     def posted(self, atom: Atom | None) -> Strength:
         """What it is worth that a member posted this address in a container that the task names (rule B9)."""
         return self._posted.get(atom, NOTHING) if atom is not None and "B9" not in self._off else NOTHING
+
+    def authored(self, atom: Atom | None) -> Strength:
+        """What it is worth that an author whom the task names wrote this address, or this name in quotes (rule B8)."""
+        if atom is None or "B8" in self._off:
+            return NOTHING
+        name = atom if atom.type in GLOBAL else Atom(QUOTED_NAME, atom.text)
+        return self._authored.get(name, NOTHING)
 
     def _add(self, one: Lesson, read: _Read, record: Record) -> None:
         # What fits a phrase counts also past the bound: a twin must be seen.

@@ -22,7 +22,7 @@ from remit.core.servers import Server
 from remit.core.sessions import FlowState, Session
 from remit.core.tools import OutputReview, ToolReview
 from remit.guards.json_in import parse
-from remit.policy.demands import MOST_FETCHES, Argument, Miss, deed, demanded, misses, uses
+from remit.policy.demands import Argument, Miss, by_members, deed, demanded, misses, use_of, uses
 from remit.policy.exposure import exposures
 from remit.policy.flow import result_labels, unseen_labels
 from remit.policy.memory import Memory, Strength
@@ -281,9 +281,8 @@ def _argument(
     grants = before.memory.endorsements(one.atom, one.role, review.effect)
     own = [miss for miss in every if miss.argument == one.pointer]
     rule, wanted = needs.get(one.pointer, ("", 0))
-    posted = before.memory.posted(one.atom)
-    if posted.level and review.effect == "fetch" and before.fetches < MOST_FETCHES:
-        grants = (posted, *grants)
+    said = by_members(before.memory, one, use_of(review, one), deed(review), before.fetches)
+    grants = tuple(sorted((*filter(lambda each: each.level, said), *grants), key=lambda each: -each.level))
     asked = bool(own) and not any(miss in still_open for miss in own)
     return {
         "argument": one.pointer,
@@ -306,6 +305,7 @@ _FROM: Final[Mapping[str, str]] = {
     "B4": "in one of few records that the task names",
     "B5": "in one of few records that endorsed arguments chose",
     "B7": "in the one record that the task hints at",
+    "B8": "an author whom the task names wrote it",
     "B9": "a member posted it where the task says",
     "B10": "in the one record that is the most or the least",
     "B11": "a member of a list, of which the task wants every one",
