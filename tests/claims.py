@@ -61,6 +61,16 @@ CLAIMS: dict[str, Claim] = {
         "MP",
         "FLOW_RULES B8",
     ),
+    "flow:plan-only-narrows": Claim(
+        "A plan that an agent seals itself takes tools away and gives none: it states no task and vouches for nothing.",
+        "MP",
+        "issue 4, FLOW_RULES H1",
+    ),
+    "flow:own-identifiers": Claim(
+        "A value is the principal's own only where an administrator said so, and only under its type.",
+        "MP",
+        "FLOW_RULES B1",
+    ),
     "flow:posted-links": Claim(
         "Only an address that a member posted whole where the task says is read unasked, six times at most.",
         "MP",

@@ -36,7 +36,6 @@ TABLE: Final[dict[type[RemitError], Form]] = {
     errors.InvalidDocument: Form(422, USAGE),
     errors.InvalidPolicy: Form(422, USAGE),
     errors.Unauthenticated: Form(401, 4),
-    errors.OAuthRefusal: Form(400, 4),
     errors.Forbidden: Form(403, 4),
     errors.NotFound: Form(404, 3),
     errors.Conflict: Form(409, 5),

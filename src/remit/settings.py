@@ -25,6 +25,7 @@ class Settings(BaseSettings):
     max_depth: int = Field(64, ge=4, le=512, description="deepest nesting of a request body")
     call_timeout: float = Field(60.0, gt=0, le=3_600, description="how long an upstream call may take")
     listen: float = Field(300.0, gt=0, le=3_600, description="how long one subscription to changes stays open")
+    plan_tool: bool = Field(False, description="whether `/mcp` lists `remit__plan`, with which an agent narrows itself")
     resync: float = Field(60.0, gt=0, le=86_400, description="how often an open upstream's tool list is compared")
     sweep: float = Field(5.0, gt=0, le=3_600, description="how often lost calls are looked for")
     checkpoint: float = Field(1.0, gt=0, le=3_600, description="how often the log's tree head is signed")

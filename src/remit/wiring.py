@@ -222,7 +222,9 @@ async def open_remit(path: Path, settings: Settings, workers: Workers | None = N
         signer = _secret(home.keys / "log.seed", lambda seed: signer_from_seed(identity["origin"], seed))
         limits = JsonLimits(max_bytes=settings.max_body, max_depth=settings.max_depth)
         servers = Servers(deps, time.monotonic, settings.resync, settings.call_timeout, workers)
-        gateway = Gateway(deps, servers, limits, settings.call_timeout, settings.listen, workers)
+        gateway = Gateway(
+            deps, servers, limits, settings.call_timeout, settings.listen, workers, plan_tool=settings.plan_tool
+        )
         door = WorkerDoor(servers, gateway.give_up, deps.instance)
         api = create_app(
             deps,

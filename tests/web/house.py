@@ -222,23 +222,38 @@ class House:
 
 @asynccontextmanager
 async def open_house(
-    world: World, upstream: Upstream, timeout: float = 10.0, listen: float = 300.0, workers: Workers | None = None
+    world: World,
+    upstream: Upstream,
+    timeout: float = 10.0,
+    listen: float = 300.0,
+    workers: Workers | None = None,
+    *,
+    plan_tool: bool = False,
 ) -> AsyncIterator[House]:
     """Serve ``world`` with one agent that may read mail and pay, a session of it, and people of every role."""
-    async with upstream.simulator.serving(), open_doors(world, upstream, timeout, listen, workers) as house:
+    async with (
+        upstream.simulator.serving(),
+        open_doors(world, upstream, timeout, listen, workers, plan_tool=plan_tool) as house,
+    ):
         await furnish(house)
         yield house
 
 
 @asynccontextmanager
 async def open_doors(
-    world: World, upstream: Upstream, timeout: float = 10.0, listen: float = 300.0, workers: Workers | None = None
+    world: World,
+    upstream: Upstream,
+    timeout: float = 10.0,
+    listen: float = 300.0,
+    workers: Workers | None = None,
+    *,
+    plan_tool: bool = False,
 ) -> AsyncIterator[House]:
     """Serve ``world`` as it is: one process, or one of several workers."""
     deps = world.deps
     behind = Servers(deps, time.monotonic, 1_000.0, timeout, workers)
     limits = JsonLimits()
-    gateway = Gateway(deps, behind, limits, timeout, listen, workers)
+    gateway = Gateway(deps, behind, limits, timeout, listen, workers, plan_tool=plan_tool)
     door = WorkerDoor(behind, gateway.give_up, deps.instance)
     signer = signer_from_seed("localhost:8765/main", secrets.token_bytes(32))
     api = create_app(

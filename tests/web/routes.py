@@ -519,6 +519,15 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "POST",
+        "/v1/people/viewer@example.test/identifiers",
+        "/v1/people/{id}/identifiers",
+        "administrator",
+        body=_({"identifiers": [{"type": "iban", "value": "DE89 3704 0044 0532 0130 00"}]}),
+        kind="Person",
+        lacks=("auditor", 403),
+    ),
+    Row(
+        "POST",
         "/v1/people/viewer@example.test/link",
         "/v1/people/{id}/link",
         "administrator",

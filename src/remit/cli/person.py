@@ -10,6 +10,8 @@ from remit.cli.commands import Invocation, command, group
 from remit.cli.connection import as_person
 from remit.cli.files import read_documents
 from remit.cli.output import Column
+from remit.core.canonical import Json
+from remit.core.values import GLOBAL
 
 app = group("person", "People, and what each may do.")
 
@@ -31,6 +33,28 @@ async def list_people(job: Invocation) -> None:
     async with as_person(job) as client:
         found = await client.listing("people")
     job.out.table(found, _COLUMNS, "There is nobody here.")
+
+
+@command(app, "identify", example="remit person identify ada@example.test --own iban:DE89370400440532013000")
+async def identify(
+    job: Invocation,
+    person: Annotated[str, Argument(metavar="PERSON", help="E-mail address or per_ id.")],
+    own: Annotated[
+        list[str] | None, Option(help="A value of theirs as TYPE:VALUE, or SERVER:KIND:VALUE; repeat it.")
+    ] = None,
+) -> None:
+    """Say what else is this person's own, in place of what was said before: agents use it as if the task named it."""
+    async with as_person(job) as client:
+        job.out.document(await client.identify_person(person, [_identifier(one) for one in own or ()]))
+
+
+def _identifier(text: str) -> dict[str, Json]:
+    """A type (global, or of a server) and a value."""
+    first, colon, rest = text.partition(":")
+    if first in GLOBAL or not colon:
+        return {"type": first, "value": rest}
+    kind, _, value = rest.partition(":")
+    return {"type": f"{first}:{kind}", "value": value}
 
 
 @command(app, "link", example="remit person link grace@example.test")

@@ -8,7 +8,6 @@
     │   ├── InvalidDocument       well formed, but not the shape of its kind
     │   └── InvalidPolicy         Cedar text or a condition that we refuse
     ├── Unauthenticated           no credential, or one that is not good
-    ├── OAuthRefusal              a request at an OAuth endpoint, with the code of its RFC
     ├── Forbidden                 a good credential that may not do this
     ├── NotFound                  no such thing, or none that you may see
     ├── Conflict                  the state of things does not allow it
@@ -103,28 +102,6 @@ class Unauthenticated(RemitError):
 
     code = "unauthenticated"
     default_hint = "Send `Authorization: Bearer` with a live key or session token."
-
-
-class OAuthRefusal(RemitError):
-    """This OAuth request was refused."""
-
-    code = "oauth_refused"
-    default_hint = "The member `error` is the code of the standard; correct the request."
-
-    def __init__(self, error: str, detail: str = "", *, status: int = 400, hint: str | None = None) -> None:
-        """``error`` is a code of RFC 6749 section 5.2 or of an extension; ``status`` an HTTP status."""
-        super().__init__(detail, hint=hint)
-        self.error = error
-        self.status = status
-
-    def body(self) -> dict[str, str]:
-        """The answer as RFC 6749 section 5.2 writes it."""
-        return {"error": self.error, "error_description": _described(f"{self.detail} {self.hint}".strip())}
-
-
-def _described(text: str) -> str:
-    """The characters that an ``error_description`` may hold (RFC 6749 section 5.2)."""
-    return "".join(one if " " <= one <= "~" and one not in '"\\' else "'" for one in text)
 
 
 class Forbidden(RemitError):

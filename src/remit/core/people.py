@@ -9,7 +9,11 @@ ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """One human. ``id`` is what the log names; the e-mail address never enters a leaf."""
+    """One human. ``id`` is what the log names; the e-mail address never enters a leaf.
+
+    ``identifiers`` are further values that are this person's own, as type and value: an account, a phone number, a
+    handle at a server. To flow control they are as good as words of the task (rule B1).
+    """
 
     org: str
     id: str
@@ -18,6 +22,7 @@ class Person:
     roles: tuple[Role, ...]
     state: Literal["active", "suspended"]
     created: int
+    identifiers: tuple[tuple[str, str], ...] = ()
 
     def has(self, *roles: Role) -> bool:
         """Whether this person is active and holds one of ``roles``; asked about nothing, the answer is no."""

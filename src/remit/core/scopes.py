@@ -7,7 +7,7 @@ anything: what a token reaches is what its chain is granted, and of that what th
 from collections.abc import Iterable
 from typing import Final, get_args
 
-from remit.core.errors import OAuthRefusal
+from remit.core.oauth import OAuthRefusal
 from remit.core.tools import Effect
 
 ALL: Final = "tools"

@@ -24,10 +24,23 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Tools and ceilings that a host sealed before the first read. It only narrows."""
+    """Tools and ceilings that a host sealed before the first read. It only narrows.
+
+    ``speaks`` says that it stands for what the task is about (FLOW_RULES C9): a host's does; what a person left in a
+    consent, what a scope names and what an agent narrows itself to does not.
+    """
 
     tools: tuple[str, ...]
     limits: tuple[tuple[str, int], ...] = ()
+    speaks: bool = True
+
+
+def narrower(own: Plan | None, above: Plan | None) -> Plan | None:
+    """A plan within another: tools in both, ceilings of both. What the wider one speaks for, it still speaks for."""
+    if own is None or above is None:
+        return own or above
+    tools = tuple(ref for ref in own.tools if ref in above.tools)
+    return Plan(tools, (*above.limits, *own.limits), above.speaks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

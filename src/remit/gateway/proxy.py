@@ -19,7 +19,7 @@ from remit.core.entitlements import CALL, is_reserved, nowhere
 from remit.core.errors import BadInput, NotFound, RemitError, TooLarge, Unauthenticated
 from remit.core.ids import tool_ref
 from remit.doors import headers_of, own_origin, read_body
-from remit.gateway import revisions, wire
+from remit.gateway import planning, revisions, wire
 from remit.gateway.calls import ToolCalls, mirrors_of
 from remit.gateway.exchange import Exchange
 from remit.gateway.listen import Listeners
@@ -108,14 +108,18 @@ class Gateway:
         timeout: float,
         listen: float = 300.0,
         workers: Workers | None = None,
+        *,
+        plan_tool: bool = False,
     ) -> None:
         """``timeout`` is how many seconds an upstream call may take, ``listen`` how many a subscription lasts.
 
-        ``workers`` are those that serve this home together, if this process is one of several.
+        ``workers`` are those that serve this home together, if this process is one of several. ``plan_tool`` lists and
+        serves ``remit__plan``.
         """
         self._deps = deps
         self._limits = limits
         self._workers = workers
+        self._plan_tool = plan_tool
         self._calls = ToolCalls(deps, servers, timeout)
         self.give_up = self._calls.under_way.cancel
         self._listeners = Listeners(deps, listen)
@@ -286,6 +290,8 @@ class Gateway:
         after = wire.cursor(request.params.get("cursor"))
         shown = [known for known in sight.tools() if door.shows(known) and known.tool.ref > after]
         page = [door.definition(known) for known in shown[:PAGE]]
+        if self._plans(door) and len(shown) <= PAGE:
+            page.append(planning.DEFINITION)
         more = b',"nextCursor":' + as_json(wire.cursor_after(shown[PAGE - 1].tool.ref)) if len(shown) > PAGE else b""
         listed = b'{"tools":[' + b",".join(page) + b"]" + more + b"}"
         return wire.result(request.raw_id, request.terms.page(listed))
@@ -295,7 +301,12 @@ class Gateway:
         name = request.params.get("name")
         if not isinstance(name, str) or not name:
             raise wire.Fault(wire.INVALID_PARAMS, "a call names its tool")
+        if name == planning.NAME and self._plans(door):
+            return await planning.plan(self._deps, sight, request, caller)
         return await self._calls.call(sight, door.ref(sight, name), request, caller)
+
+    def _plans(self, door: Doorway) -> bool:
+        return self._plan_tool and door.server is None
 
 
 def _check_mirrors(sight: Sight, door: Doorway, request: wire.Request, headers: Mapping[str, str]) -> None:

@@ -264,6 +264,10 @@ class RemitClient:
         """A new secret for an OAuth client; the old one ends in an hour, the new one appears once."""
         return await self._object("POST", f"/v1/clients/{_part(client)}/secret", {})
 
+    async def identify_person(self, person: str, identifiers: Sequence[Mapping[str, Json]]) -> Document:
+        """Say what further values are a person's own, in place of what was said before."""
+        return await self._object("POST", f"/v1/people/{_part(person)}/identifiers", {"identifiers": list(identifiers)})
+
     async def sign_in_link(self, person: str) -> Document:
         """A link that signs a person in to the pages, once."""
         return await self._object("POST", f"/v1/people/{_part(person)}/link", {})

@@ -23,6 +23,7 @@ from remit.core.ports import Unit
 from remit.core.servers import CallerTransport, HttpTransport, Server, StdioTransport, Tls, Transport
 from remit.core.times import HOUR, duration, from_text, seconds_to_text, to_text
 from remit.core.tools import Effect
+from remit.core.values import atom
 from remit.guards.documents import check_document
 
 Document = Mapping[str, Json]
@@ -92,12 +93,27 @@ def read_person(document: Document, *, org: str, id: str, created: int) -> Perso
         roles=tuple(cast("Role", role) for role in texts(document["roles"])),
         state="active",
         created=created,
+        identifiers=read_identifiers(document.get("identifiers")),
     )
+
+
+def read_identifiers(value: Json) -> tuple[tuple[str, str], ...]:
+    """What is a person's own, as type and value. Raises ``InvalidDocument`` for a value that its type can't hold."""
+    found: list[tuple[str, str]] = []
+    for at, one in enumerate(items(value)):
+        kind, text = (str(one["type"]), str(one["value"])) if isinstance(one, Mapping) else ("", "")
+        read = atom(kind, text)
+        if read is None:
+            raise InvalidDocument(f"{text!r} has no single reading as {kind}", pointer=f"/identifiers/{at}/value")
+        found.append((kind, read.text))
+    return tuple(dict.fromkeys(found))
 
 
 def person_document(person: Person) -> dict[str, Json]:
     """The person as people read it."""
-    return {
+    own: list[Json] = [{"type": kind, "value": value} for kind, value in person.identifiers]
+    identifiers: dict[str, Json] = {"identifiers": own} if own else {}
+    return identifiers | {
         "kind": "Person",
         **_HEAD,
         "id": person.id,

@@ -137,10 +137,14 @@ async def _before(deps: Deps, view: Unit, session: Session, event: Mapping[str, 
         tainted,
         await _shown_by(deps, view, root, index),
         endorsed.spoken(await _answered(view, root, index, int(str(event["t"]))), int(str(event["t"]))),
-        session.plan is not None,
+        _planned(session),
         session.root,
         await _fetches(view, root, index),
     )
+
+
+def _planned(session: Session) -> bool:
+    return session.plan is not None and session.plan.speaks
 
 
 async def _now(deps: Deps, view: Unit, session: Session) -> _Before:
@@ -152,7 +156,15 @@ async def _now(deps: Deps, view: Unit, session: Session) -> _Before:
     )
     said = endorsed.spoken(await view.approvals.of_values(session.root), deps.clock.now())
     tainted = flow.labels.integrity != "trusted"
-    return _Before(memory, tainted, flow.origins, said, session.plan is not None, session.root, flow.fetches)
+    return _Before(
+        memory,
+        tainted,
+        flow.origins,
+        said,
+        _planned(session),
+        session.root,
+        flow.fetches,
+    )
 
 
 async def _shown_by(deps: Deps, view: Unit, root: Session, index: int) -> frozenset[tuple[str, str]]:

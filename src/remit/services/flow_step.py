@@ -38,7 +38,7 @@ async def _demanded(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool) -
     owner = agent.owner if agent else None
     memory = await deps.memories.of(unit, deps.sealer, facts.session, facts.flow, owner)
     # A tool outside of a sealed plan came no further than step 2.
-    planned = facts.session.plan is not None
+    planned = facts.session.plan is not None and facts.session.plan.speaks
     return misses(memory, known.review, facts.call.arguments, tainted=True, planned=planned, fetches=facts.flow.fetches)
 
 

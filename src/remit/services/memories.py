@@ -141,8 +141,10 @@ async def _task(unit: Unit, sealer: PayloadSealer, session: Session, owner: str 
 
 async def _own(unit: Unit, person_id: str | None) -> tuple[Atom, ...]:
     person = await unit.nouns.get(Person, person_id) if person_id else None
-    one = atom(EMAIL, person.email) if person else None
-    return (one,) if one is not None else ()
+    if person is None:
+        return ()
+    found = (atom(kind, value) for kind, value in ((EMAIL, person.email), *person.identifiers))
+    return tuple(one for one in found if one is not None)
 
 
 async def opened(unit: Unit, sealer: PayloadSealer, index: int, pointer: str) -> Json:

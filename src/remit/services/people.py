@@ -11,8 +11,9 @@ from remit.core.errors import WrongState
 from remit.core.events import EventDraft, Kind
 from remit.core.people import ROLES, Person
 from remit.core.ports import Unit
+from remit.guards.documents import check_document
 from remit.services.deps import Deps, require
-from remit.services.documents import Document, committed, person_document, read_person
+from remit.services.documents import Document, committed, person_document, read_identifiers, read_person
 from remit.services.registry import find, require_reader
 
 
@@ -65,6 +66,21 @@ async def reinstate(deps: Deps, caller: PersonCaller, named: str) -> dict[str, J
         if person.state != "suspended":
             raise WrongState(f"{person.id} is not suspended")
         return await _moved(unit, caller, replace(person, state="active"), Kind.PERSON_CHANGED)
+
+
+async def identify(deps: Deps, caller: PersonCaller, named: str, document: Document) -> dict[str, Json]:
+    """Say what further values are a person's own, by an administrator; it counts for sessions that begin after it.
+
+    ``document`` is an ``IdentifiersRequest``. INVARIANT: never by the person, whose own agents might ask for it: a
+    value that is the principal's own is asked about nowhere. Raises ``InvalidDocument``, ``NotFound``.
+    """
+    require(caller, "administrator")
+    check_document("IdentifiersRequest", document)
+    async with deps.store.unit(deps.org) as unit:
+        person = replace(await find(unit, Person, named), identifiers=read_identifiers(document["identifiers"]))
+        await unit.nouns.replace(person)
+        await unit.log.append(_event(Kind.PERSON_CHANGED, caller.person.id, person, committed(document)))
+        return person_document(person)
 
 
 async def get(deps: Deps, caller: PersonCaller, named: str) -> dict[str, Json]:

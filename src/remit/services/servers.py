@@ -25,6 +25,7 @@ from remit.tokens.keys import is_private_key
 Place: TypeAlias = Literal["header", "env", "tls"]
 
 VAULT: Final = "vault:"
+RESERVED: Final = "remit"
 TLS_KEY: Final = InjectedSecret("tls", "key")
 _MAX_SECRET: Final = 16 * 1024
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110 section 5.6.2: a token
@@ -64,6 +65,8 @@ async def add(deps: Deps, caller: PersonCaller, document: Document) -> dict[str,
     require(caller, "administrator")
     now = deps.clock.now()
     server = read_server(document, org=deps.org, id=deps.new_id("srv"), created=now)
+    if server.name == RESERVED:
+        raise InvalidDocument(f"{RESERVED} is the name of this server's own tools", pointer="/name")
     observing.check_end(server, now)
     async with deps.store.unit(deps.org) as unit:
         await unit.nouns.add(server)

@@ -20,7 +20,7 @@ from remit.core.ids import split_ref
 from remit.core.labels import TRUSTED, UNTRUSTED, Labels
 from remit.core.people import Person
 from remit.core.ports import Unit
-from remit.core.sessions import FlowState, Plan, Session
+from remit.core.sessions import FlowState, Plan, Session, narrower
 from remit.core.times import DAY, HOUR, MINUTE, duration, to_text
 from remit.guards.documents import check_document
 from remit.services.deps import Deps
@@ -159,15 +159,21 @@ async def expire(deps: Deps) -> None:
             )
 
 
+def below(session: Session, family: Sequence[Session]) -> set[str]:
+    """The ids of a session and of every session of its family that was started under it."""
+    found = {session.id}
+    # Until nothing is added: ids sort by time, but within one millisecond a child's may come before its parent's.
+    while more := {other.id for other in family if other.parent in found} - found:
+        found |= more
+    return found
+
+
 async def stop_tree(unit: Unit, session: Session, *, actor: str, kind: Kind, reason: str) -> dict[str, Json]:
     """Stop a session and every session below it; void what waits for a person. Counts, and the last event."""
     family = await unit.sessions.of_root(session.root)
-    below = {session.id}
-    # Until nothing is added: ids sort by time, but within one millisecond a child's may come before its parent's.
-    while more := {other.id for other in family if other.parent in below} - below:
-        below |= more
+    inside = below(session, family)
     event = -1
-    stopped = [other for other in family if other.id in below and other.state == "active"]
+    stopped = [other for other in family if other.id in inside and other.state == "active"]
     for other in stopped:
         await unit.sessions.replace(replace(other, state="killed" if kind == Kind.SESSION_KILLED else "ended"))
         event = await unit.log.append(
@@ -183,7 +189,7 @@ async def stop_tree(unit: Unit, session: Session, *, actor: str, kind: Kind, rea
         )
     voided = 0
     for approval in await unit.approvals.pending_of(session.root):
-        if approval.session in below:
+        if approval.session in inside:
             voided += await _void(unit, approval, actor)
     counts: Json = {"sessions": len(stopped), "tokens": len(stopped), "approvals": voided, "agents": 0}
     return {"killed": counts, "event": event if event >= 0 else None}
@@ -320,7 +326,7 @@ def _session(
         chain=(*before, agent.id),
         key=key,
         task=(),  # the log alone keeps the task's text, sealed for its person: a row here can't be erased
-        plan=_narrower(_plan(request.get("plan")), parent.plan if parent else None),
+        plan=narrower(_plan(request.get("plan")), parent.plan if parent else None),
         context="attested" if request.get("context") == "attested" else "unattested",
         state="active",
         created=now,
@@ -348,14 +354,10 @@ def _plan(plan: Json) -> Plan | None:
     for ref in refs:
         split_ref(ref)
     ceilings = limits if isinstance(limits, Mapping) else {}
-    return Plan(refs, tuple((name, amounts.ceiling(value, f"/plan/limits/{name}")) for name, value in ceilings.items()))
-
-
-def _narrower(own: Plan | None, above: Plan | None) -> Plan | None:
-    """A child's plan within its parent's: tools in both, ceilings of both."""
-    if own is None or above is None:
-        return own or above
-    return Plan(tuple(ref for ref in own.tools if ref in above.tools), (*above.limits, *own.limits))
+    speaks = plan.get("speaks", True) is True
+    return Plan(
+        refs, tuple((name, amounts.ceiling(value, f"/plan/limits/{name}")) for name, value in ceilings.items()), speaks
+    )
 
 
 def token(

@@ -53,7 +53,7 @@ async def _head(deps: Deps, view: Unit, session: Session) -> dict[str, Json]:
         head["principal"] = principal.email
     if isinstance(task, list):
         head["task"] = task
-    if session.plan is not None:
+    if session.plan is not None and session.plan.speaks:  # what else a plan does is not replayed
         head["plan"] = {"tools": list(session.plan.tools)}
     return head
 

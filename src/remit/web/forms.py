@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from remit.core.errors import OAuthRefusal
+from remit.core.oauth import OAuthRefusal
 from remit.doors import BODY_SECONDS, headers_of
 
 FORM: Final = "application/x-www-form-urlencoded"

@@ -12,7 +12,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from remit.core.canonical import Json
-from remit.core.errors import OAuthRefusal, RemitError
+from remit.core.errors import RemitError
+from remit.core.oauth import OAuthRefusal
 from remit.guards.json_in import as_json
 from remit.problems import form as status_of
 from remit.services.deps import Deps

@@ -18,7 +18,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from remit.core.credentials import PersonCaller
-from remit.core.errors import Forbidden, OAuthRefusal, RemitError
+from remit.core.errors import Forbidden, RemitError
+from remit.core.oauth import OAuthRefusal
 from remit.doors import own_origin
 from remit.problems import form as status_of
 from remit.services import signing_in

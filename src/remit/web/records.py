@@ -95,7 +95,7 @@ async def list_events(job: Job) -> Answer:
     limit = whole(job.query, "limit", 100, least=1, most=200)
     after = whole(job.query, "after", -1, least=0, most=_MOST)
     kinds = [
-        whole({"kind": text}, "kind", 0, least=1, most=99) for text in job.query.get("kind", "").split(",") if text
+        whole({"kind": text}, "kind", 0, least=1, most=119) for text in job.query.get("kind", "").split(",") if text
     ]
     found = await audit.find(
         job.deps,

@@ -88,6 +88,11 @@ async def show_person(job: Job) -> Answer:
     return await people.get(job.deps, await job.person(), job.path["id"])
 
 
+async def identify_person(job: Job) -> Answer:
+    """What else is a person's own."""
+    return await people.identify(job.deps, await job.person(), job.path["id"], job.body)
+
+
 async def list_servers(job: Job) -> Answer:
     """Every server, each with how it answered this process."""
     found = await servers.list_all(job.deps, await job.person())
@@ -329,6 +334,15 @@ ROUTES = (
     Route("POST", "/v1/people", "person", add_person, "a new person", "Person", "Person"),
     Route("GET", "/v1/people/{id}", "person", show_person, "one person", gives="Person"),
     Route("PATCH", "/v1/people/{id}", "person", mover("people"), "suspend or reinstate", "StateRequest", "Person"),
+    Route(
+        "POST",
+        "/v1/people/{id}/identifiers",
+        "person",
+        identify_person,
+        "what else is their own",
+        "IdentifiersRequest",
+        "Person",
+    ),
     Route("GET", "/v1/servers", "person", list_servers, "all servers", gives="Page", query=PAGED),
     Route("POST", "/v1/servers", "person", add_server, "a new server", "Server", "Server"),
     Route("GET", "/v1/servers/{id}", "person", show_server, "one server", gives="Server"),

@@ -17,8 +17,9 @@ from remit.core.agents import Agent
 from remit.core.canonical import Json
 from remit.core.clients import Client
 from remit.core.credentials import PersonCaller
-from remit.core.errors import BadInput, InvalidDocument, OAuthRefusal
+from remit.core.errors import BadInput, InvalidDocument
 from remit.core.events import EventDraft, Kind
+from remit.core.oauth import OAuthRefusal
 from remit.core.people import Person
 from remit.core.ports import Unit
 from remit.core.scopes import covers, read_scope

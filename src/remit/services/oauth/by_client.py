@@ -7,7 +7,8 @@ a fresh session each time would be a way to forget what was read and spent.
 from remit.core.agents import Agent
 from remit.core.canonical import Json
 from remit.core.clients import Client
-from remit.core.errors import OAuthRefusal, Unauthenticated
+from remit.core.errors import Unauthenticated
+from remit.core.oauth import OAuthRefusal
 from remit.core.scopes import ALL, read_scope
 from remit.services.deps import Deps
 from remit.services.oauth.issuing import answer, bound_key, resource_of

@@ -11,7 +11,8 @@ import msgspec
 from remit.core.canonical import Json
 from remit.core.clients import Client
 from remit.core.credentials import HostCaller
-from remit.core.errors import OAuthRefusal, RemitError
+from remit.core.errors import RemitError
+from remit.core.oauth import OAuthRefusal
 from remit.core.ports import Unit
 from remit.core.sessions import Session
 from remit.core.times import HOUR, MINUTE
@@ -93,7 +94,7 @@ async def _session(deps: Deps, unit: Unit, client: Client, code: Code, now: int)
     request: dict[str, Json] = {
         "agent": client.agent,
         "principal": code.person,
-        "plan": {"tools": list(code.tools)},
+        "plan": {"tools": list(code.tools), "speaks": False},
         "task": [{"text": text, "source": "principal"} for text in code.task],
         "ttl": code.ttl,
     }

@@ -4,8 +4,8 @@ import msgspec
 
 from remit.core.canonical import Json
 from remit.core.clients import Client
-from remit.core.errors import OAuthRefusal
 from remit.core.events import EventDraft, Kind
+from remit.core.oauth import OAuthRefusal
 from remit.core.ports import Unit
 from remit.services.deps import Deps
 from remit.services.oauth.issuing import REFRESH, Refresh, answer, bound_key, refresh_token, replayed

@@ -11,7 +11,8 @@ from typing import Final
 from urllib.parse import unquote_plus
 
 from remit.core.clients import Client
-from remit.core.errors import OAuthRefusal, Unauthenticated
+from remit.core.errors import Unauthenticated
+from remit.core.oauth import OAuthRefusal
 from remit.core.times import HOUR
 from remit.services.deps import Deps
 from remit.services.oauth.presented import Presented, mark_of

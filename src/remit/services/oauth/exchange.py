@@ -11,8 +11,9 @@ from typing import Final
 from remit.core.canonical import Json
 from remit.core.clients import Client
 from remit.core.credentials import HostCaller
-from remit.core.errors import OAuthRefusal, RemitError, Unauthenticated
+from remit.core.errors import RemitError, Unauthenticated
 from remit.core.events import EventDraft, Kind
+from remit.core.oauth import OAuthRefusal
 from remit.core.ports import Unit
 from remit.core.scopes import ALL, covers, read_scope
 from remit.core.sessions import Session
@@ -103,7 +104,7 @@ async def _below(deps: Deps, unit: Unit, client: Client, parent: Session, presen
             return other
     request: dict[str, Json] = {"agent": client.agent, "parent": parent.id}
     request |= {"principal": parent.principal} if parent.principal else {}
-    request |= {"plan": {"tools": list(tools)}} if tools is not None else {}
+    request |= {"plan": {"tools": list(tools), "speaks": False}} if tools is not None else {}
     # What runs above vouched for its own context; that of this agent nobody did.
     try:
         session, _ = await sessions.begin(deps, unit, HostCaller(client.org, client.id, client.agent), request, now)

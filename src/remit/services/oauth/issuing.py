@@ -6,8 +6,8 @@ import msgspec
 
 from remit.core.canonical import Json
 from remit.core.clients import Client
-from remit.core.errors import OAuthRefusal
 from remit.core.events import EventDraft, Kind
+from remit.core.oauth import OAuthRefusal
 from remit.core.ports import Unit
 from remit.core.scopes import of_tools
 from remit.core.sessions import Session

@@ -4,8 +4,9 @@ import msgspec
 
 from remit.core.canonical import Json
 from remit.core.clients import Client
-from remit.core.errors import OAuthRefusal, Unauthenticated
+from remit.core.errors import Unauthenticated
 from remit.core.events import EventDraft, Kind
+from remit.core.oauth import OAuthRefusal
 from remit.core.ports import Unit
 from remit.core.scopes import of_tools
 from remit.core.sessions import Session

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from remit.core.errors import OAuthRefusal
+from remit.core.oauth import OAuthRefusal
 from remit.services.deps import Deps
 
 SECRET_BYTES: Final = 32

@@ -5,7 +5,7 @@ from typing import Final, TypeAlias
 
 from remit.core.canonical import Json
 from remit.core.clients import Client
-from remit.core.errors import OAuthRefusal
+from remit.core.oauth import OAuthRefusal
 from remit.services.deps import Deps
 from remit.services.oauth.by_client import by_client
 from remit.services.oauth.by_code import by_code

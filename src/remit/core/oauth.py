@@ -1,0 +1,25 @@
+"""A refusal at an OAuth endpoint, which has a form of its own and is no problem document (RFC 6749 section 5.2)."""
+
+from remit.core.errors import RemitError
+
+
+class OAuthRefusal(RemitError):
+    """This OAuth request was refused."""
+
+    code = "oauth_refused"
+    default_hint = "The member `error` is the code of the standard; correct the request."
+
+    def __init__(self, error: str, detail: str = "", *, status: int = 400, hint: str | None = None) -> None:
+        """``error`` is a code of RFC 6749 section 5.2 or of an extension; ``status`` an HTTP status."""
+        super().__init__(detail, hint=hint)
+        self.error = error
+        self.status = status
+
+    def body(self) -> dict[str, str]:
+        """The answer as RFC 6749 section 5.2 writes it."""
+        return {"error": self.error, "error_description": _described(f"{self.detail} {self.hint}".strip())}
+
+
+def _described(text: str) -> str:
+    """The characters that an ``error_description`` may hold (RFC 6749 section 5.2)."""
+    return "".join(one if " " <= one <= "~" and one not in '"\\' else "'" for one in text)
