@@ -400,6 +400,24 @@ CLAIMS: dict[str, Claim] = {
     "observe:ends-by-itself": Claim(
         "Observe mode always has an end, at most 30 days on, and nothing kept outlives it.", "MP", "DESIGN 6"
     ),
+    "registry:review-overdue-refused": Claim(
+        "An agent past its review date is refused everything, with all below it, until a person has looked at it.",
+        "MP",
+        "ISSUE 5, OWASP NHI1",
+    ),
+    "registry:review-by-who-answers-for-it": Claim(
+        "Only an agent's owner, the owner's deputy or an administrator lets it go on past its review date.",
+        "MP",
+        "ISSUE 5",
+    ),
+    "registry:deputy-as-owner": Claim(
+        "A deputy does for one agent what its owner may, for no other, and keeps nothing alive that the owner does not.",
+        "MP",
+        "ISSUE 5",
+    ),
+    "registry:orphans-found": Claim(
+        "An agent that no active person owns is refused everything, and is listed.", "MP", "OWASP NHI1"
+    ),
     "observe:visible": Claim(
         "What only observe mode let through says so in its event, its decision and its result.", "MPU", "DESIGN 6"
     ),

@@ -356,6 +356,16 @@ ROWS: tuple[Row, ...] = (
     Row("PATCH", "/v1/agents/clerk", "/v1/agents/{id}", "owner", 200, _({"state": "active"}), "Agent", lacks=VIEWER),
     Row(
         "POST",
+        "/v1/agents/clerk/review",
+        "/v1/agents/{id}/review",
+        "owner",
+        200,
+        _({"until": "P90D", "note": "still needed"}),
+        "Agent",
+        lacks=VIEWER,
+    ),
+    Row(
+        "POST",
         "/v1/keys",
         "/v1/keys",
         "owner",

@@ -247,6 +247,10 @@ class RemitClient:
         """Stop an agent at once, with its sessions, tokens and pending questions."""
         return await self._object("POST", f"/v1/agents/{_part(agent)}/kill", {"reason": reason})
 
+    async def act(self, noun: Noun, name: str, verb: str, body: Mapping[str, Json]) -> Document:
+        """Do something to one record that its routes have a verb for, such as ``review`` for an agent."""
+        return await self._object("POST", f"/v1/{noun}/{_part(name)}/{verb}", body)
+
     async def reach(self, agent: str, without: str | None = None) -> Document:
         """What an agent could do with what it holds; ``without`` leaves out a grant (id) or a tool (reference)."""
         return await self._object("GET", f"/v1/agents/{_part(agent)}/reach", params={"without": without})

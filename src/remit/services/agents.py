@@ -16,11 +16,16 @@ from remit.core.events import EventDraft, Kind
 from remit.core.grants import Grant
 from remit.core.people import Person
 from remit.core.ports import Unit
+from remit.core.times import DAY, duration, from_text, to_text
+from remit.guards.documents import check_document
+from remit.services import attention
 from remit.services.deps import Deps, require
-from remit.services.documents import Document, agent_document, committed, directory, read_agent
+from remit.services.documents import Directory, Document, agent_document, committed, directory, read_agent, texts
 from remit.services.registry import find, require_owner, require_reader
 from remit.services.sessions import stop_tree
 
+REVIEW_AFTER: Final = 180 * DAY
+LONGEST_REVIEW: Final = 365 * DAY
 _COUNTED: Final = ("sessions", "tokens", "approvals")
 
 
@@ -108,19 +113,73 @@ async def kill(deps: Deps, caller: PersonCaller, named: str, reason: str) -> dic
     return {"killed": {**killed, "agents": int(agent.state == "active")}, "event": event}
 
 
+async def review(deps: Deps, caller: PersonCaller, named: str, request: Document) -> dict[str, Json]:
+    """A person looked at an agent, and lets it go on until a new review date.
+
+    By its owner, the owner's deputy or an administrator. ``request`` is a ``RecertifyRequest``. Raises
+    ``WrongState`` for a retired agent, ``InvalidDocument``.
+    """
+    check_document("RecertifyRequest", request)
+    now = deps.clock.now()
+    until = _review_date(request.get("until"), now)
+    async with deps.store.unit(deps.org) as unit:
+        agent = await find(unit, Agent, named)
+        require_owner(caller, agent)
+        if agent.state == "retired":
+            raise WrongState(f"agent {agent.name} is retired")
+        seen = replace(agent, review_by=until)
+        await unit.nouns.replace(seen)
+        private: dict[str, Json] = {"/review_by": to_text(until)}
+        if request.get("note"):
+            private["/note"] = request["note"]
+        await unit.log.append(_event(Kind.AGENT_REVIEWED, caller, seen, private))
+        return agent_document(seen, await directory(unit))
+
+
 async def get(deps: Deps, caller: PersonCaller, named: str) -> dict[str, Json]:
     """One agent by name or id. Raises ``NotFound``."""
     require_reader(caller)
     async with deps.store.view(deps.org) as view:
-        return agent_document(await find(view, Agent, named), await directory(view))
+        known = await directory(view)
+        agent = await find(view, Agent, named)
+        return _with_attention(agent, known, deps.clock.now(), idle=False)
 
 
-async def list_all(deps: Deps, caller: PersonCaller) -> tuple[dict[str, Json], ...]:
-    """Every agent, oldest first, retired ones included."""
+async def list_all(
+    deps: Deps, caller: PersonCaller, *, orphans: bool = False, stale: bool = False, unused: int | None = None
+) -> tuple[dict[str, Json], ...]:
+    """Every agent, oldest first, retired ones included; or those of which one of the given things is true.
+
+    ``unused`` is a time in milliseconds, back from now, in which it was allowed no call.
+    """
     require_reader(caller)
+    wanted = {name for name, asked in (("orphan", orphans), ("stale", stale), ("unused", unused is not None)) if asked}
+    now = deps.clock.now()
+    found = []
     async with deps.store.view(deps.org) as view:
         known = await directory(view)
-        return tuple(agent_document(agent, known) for agent in known.agents.values())
+        first = await attention.event_at(view, now - unused) if unused is not None else 0
+        for agent in known.agents.values():
+            idle = unused is not None and await attention.unused(view, agent, now - unused, first)
+            line = _with_attention(agent, known, now, idle=idle)
+            if not wanted or wanted.intersection(texts(line.get("attention"))):
+                found.append(line)
+    return tuple(found)
+
+
+def _with_attention(agent: Agent, known: Directory, now: int, *, idle: bool) -> dict[str, Json]:
+    why = attention.words(agent, known.people, now, idle=idle)
+    return agent_document(agent, known) | ({"attention": why} if why else {})
+
+
+def _review_date(asked: Json, now: int) -> int:
+    text = str(asked)
+    if asked is None:
+        return now + REVIEW_AFTER
+    until = now + duration(text, "/until") if text.startswith("P") else from_text(text, "/until")
+    if not now < until <= now + LONGEST_REVIEW:
+        raise InvalidDocument("the next review is in the future, and in a year at the latest", pointer="/until")
+    return until
 
 
 async def _missing(unit: Unit, agent: Agent, now: int) -> tuple[str, ...]:
@@ -131,6 +190,7 @@ async def _missing(unit: Unit, agent: Agent, now: int) -> tuple[str, ...]:
         "an owner who is an active person": owner is not None and owner.state == "active",
         "a purpose": bool(agent.purpose and agent.purpose.strip()),
         "an expiry in the future": agent.expires is not None and now < agent.expires,
+        "a review date in the future": not agent.due(now),
         "a live grant": granted,
     }
     return tuple(words for words, there in wanted.items() if not there)

@@ -115,12 +115,15 @@ def person_document(person: Person) -> dict[str, Json]:
 def read_agent(document: Document, known: Directory, *, org: str, id: str, created: int) -> Agent:
     """A draft. The owner must exist; what else is missing, activation will ask for. Raises ``InvalidDocument``."""
     check_document("Agent", document)
-    owner, purpose = document.get("owner"), document.get("purpose")
+    owner, deputy, purpose = (document.get(name) for name in ("owner", "deputy", "purpose"))
+    if deputy is not None and (owner is None or known.person(str(deputy), "/deputy") == known.person(str(owner), "")):
+        raise InvalidDocument("a deputy is another person than the owner", pointer="/deputy")
     return Agent(
         org=org,
         id=id,
         name=str(document["name"]),
         owner=known.person(str(owner), "/owner").id if owner is not None else None,
+        deputy=known.person(str(deputy), "/deputy").id if deputy is not None else None,
         purpose=str(purpose) if purpose is not None else None,
         mode=cast("AgentMode", document.get("mode", "delegated")),
         state="draft",
@@ -132,9 +135,10 @@ def read_agent(document: Document, known: Directory, *, org: str, id: str, creat
 
 def agent_document(agent: Agent, known: Directory) -> dict[str, Json]:
     """The agent as people read it; members that it lacks are left out."""
-    owner = known.people.get(agent.owner) if agent.owner else None
+    owner, deputy = (known.people.get(one) if one else None for one in (agent.owner, agent.deputy))
     optional: dict[str, Json] = {
         "owner": owner.email if owner else None,
+        "deputy": deputy.email if deputy else None,
         "purpose": agent.purpose,
         "expires": to_text(agent.expires) if agent.expires is not None else None,
         "review_by": to_text(agent.review_by) if agent.review_by is not None else None,

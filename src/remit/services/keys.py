@@ -120,7 +120,8 @@ async def list_all(deps: Deps, caller: PersonCaller, agent: str | None = None) -
 
 def _own(caller: PersonCaller, key: Key, known: Directory) -> bool:
     agent = known.agents.get(key.agent or "")
-    return caller.person.state == "active" and caller.person.id in (key.person, agent.owner if agent else None)
+    mine = key.person == caller.person.id or (agent is not None and agent.answered_for_by(caller.person.id))
+    return caller.person.state == "active" and mine
 
 
 async def _held(unit: Unit, caller: PersonCaller, id: str) -> tuple[Key, str]:
@@ -128,11 +129,12 @@ async def _held(unit: Unit, caller: PersonCaller, id: str) -> tuple[Key, str]:
     key = await unit.nouns.get(Key, id)
     agent = await unit.nouns.get(Agent, key.agent) if key is not None and key.agent else None
     subject = key.person if key is not None and key.person else (agent.owner if agent else None)
-    mine = caller.person.state == "active" and subject == caller.person.id
+    ours = agent is not None and agent.answered_for_by(caller.person.id)
+    mine = caller.person.state == "active" and (ours or subject == caller.person.id)
     if key is None or not (mine or caller.person.has("administrator", "auditor")):
         raise NotFound(f"there is no key {id!r}")
     if not mine and not caller.person.has("administrator"):
-        raise Forbidden("this needs the role administrator, or to be the agent's owner")
+        raise Forbidden("this needs the role administrator, or to be the agent's owner or deputy")
     return key, subject or caller.person.id
 
 

@@ -24,7 +24,7 @@ from remit.services import (
 )
 from remit.services.deps import Deps
 from remit.services.servers import Place
-from remit.web.job import PAGED, Answer, Job, Made, Route, page
+from remit.web.job import PAGED, Answer, Job, Made, Route, page, yes
 
 Step = Callable[[Deps, PersonCaller, str], Awaitable[dict[str, Json]]]
 
@@ -40,8 +40,16 @@ STEPS: Final[Mapping[str, Mapping[str, Step]]] = {
 
 
 async def list_agents(job: Job) -> Answer:
-    """Every agent."""
-    return page(job, await agents.list_all(job.deps, await job.person()), "id")
+    """Every agent, or those that a person should look at."""
+    back = job.query.get("unused")
+    found = await agents.list_all(
+        job.deps,
+        await job.person(),
+        orphans=yes(job.query, "orphans"),
+        stale=yes(job.query, "stale"),
+        unused=duration(back, "/unused") if back is not None else None,
+    )
+    return page(job, found, "id")
 
 
 async def create_agent(job: Job) -> Answer:
@@ -57,6 +65,11 @@ async def show_agent(job: Job) -> Answer:
 async def kill_agent(job: Job) -> Answer:
     """Suspend an agent and stop all it has running."""
     return await agents.kill(job.deps, await job.person(), job.path["id"], job.text("reason"))
+
+
+async def review_agent(job: Job) -> Answer:
+    """A person looked at it, and lets it go on."""
+    return await agents.review(job.deps, await job.person(), job.path["id"], job.body)
 
 
 async def reach_of(job: Job) -> Answer:
@@ -308,13 +321,22 @@ def _sources(job: Job) -> tuple[tuple[str, str], ...]:
 
 
 ROUTES = (
-    Route("GET", "/v1/agents", "person", list_agents, "all agents", gives="Page", query=PAGED),
+    Route(
+        "GET",
+        "/v1/agents",
+        "person",
+        list_agents,
+        "all agents, or those to look at",
+        gives="Page",
+        query=("orphans", "stale", "unused", *PAGED),
+    ),
     Route("POST", "/v1/agents", "person", create_agent, "a draft of an agent", "Agent", "Agent"),
     Route("GET", "/v1/agents/{id}", "person", show_agent, "one agent", gives="Agent"),
     Route(
         "PATCH", "/v1/agents/{id}", "person", mover("agents"), "activate, suspend or retire", "StateRequest", "Agent"
     ),
     Route("POST", "/v1/agents/{id}/kill", "person", kill_agent, "stop an agent at once", "KillRequest", "Killed"),
+    Route("POST", "/v1/agents/{id}/review", "person", review_agent, "let it go on", "RecertifyRequest", "Agent"),
     Route("GET", "/v1/agents/{id}/reach", "person", reach_of, "what it could do", gives="Reach", query=("without",)),
     Route(
         "GET",
