@@ -418,6 +418,21 @@ CLAIMS: dict[str, Claim] = {
     "registry:orphans-found": Claim(
         "An agent that no active person owns is refused everything, and is listed.", "MP", "OWASP NHI1"
     ),
+    "kill:down-the-tree": Claim(
+        "A kill ends tokens, sessions, sub-agents and what waits for a person, all the way down, and nothing beside it.",
+        "MP",
+        "ISSUE 5",
+    ),
+    "kill:nothing-in-flight-is-shown": Claim(
+        "What a call brings back whose session was killed meanwhile is shown to nobody, and the call is marked.",
+        "MP",
+        "ISSUE 5",
+    ),
+    "kill:no-intent-after": Claim(
+        "Once a kill stands in the log, no intent of what it stopped follows, whichever process decides.",
+        "MP",
+        "DESIGN 3",
+    ),
     "observe:visible": Claim(
         "What only observe mode let through says so in its event, its decision and its result.", "MPU", "DESIGN 6"
     ),

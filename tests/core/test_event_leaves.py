@@ -67,6 +67,7 @@ SPECIAL: dict[Kind, dict[str, Any]] = {
     Kind.UNKNOWN: {**CALL, "intent": 6, "outcome": "unknown"},
     Kind.SETTLED: {**CALL, "intent": 6, "outcome": "failed"},
     Kind.REDACTED: {**CALL, "intent": 6, "codes": ("result.redacted",)},
+    Kind.INTERRUPTED: {**CALL, "intent": 6},
 }
 COMMITTED = {Kind.DENIED, Kind.ASKED, Kind.INTENT, Kind.OUTCOME, Kind.SETTLED}
 

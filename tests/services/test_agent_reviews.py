@@ -176,7 +176,8 @@ async def test_a_deputy_answers_only_where_no_approver_is_left_who_does_not_answ
     deputy = await desk.world.person(DEPUTY, "approver")
     await changed(desk, owner=OWNER, deputy=DEPUTY)
     await desk.with_ask_policy()
-    session = await desk.session()
+    await desk.world.person("carl@example.test", "viewer")
+    session = await desk.session(principal="carl@example.test")
     asked = await desk.pay(session)
     assert isinstance(asked.verdict, Ask)
     for caller in (owner, deputy):

@@ -76,6 +76,7 @@ class Kind(IntEnum):
     UNKNOWN = 64
     SETTLED = 65
     REDACTED = 66
+    INTERRUPTED = 67
     APPROVED = 70
     APPROVAL_DENIED = 71
     APPROVAL_VOID = 72

@@ -4,9 +4,9 @@ Names are unique and never reused: a retired agent keeps its row. Whoever is sto
 decision anywhere, since each decision reads the registry's epoch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, cast
+from typing import Final
 
 from remit.core.agents import NEXT_STATES, Agent, AgentState
 from remit.core.canonical import Json
@@ -22,11 +22,10 @@ from remit.services import attention
 from remit.services.deps import Deps, require
 from remit.services.documents import Directory, Document, agent_document, committed, directory, read_agent, texts
 from remit.services.registry import find, require_owner, require_reader
-from remit.services.sessions import stop_tree
+from remit.services.stopping import kill_all
 
 REVIEW_AFTER: Final = 180 * DAY
 LONGEST_REVIEW: Final = 365 * DAY
-_COUNTED: Final = ("sessions", "tokens", "approvals")
 
 
 async def create(deps: Deps, caller: PersonCaller, document: Document) -> dict[str, Json]:
@@ -210,13 +209,7 @@ def _check_step(agent: Agent, wanted: AgentState) -> None:
 
 async def _stop_sessions(unit: Unit, caller: PersonCaller, agent: Agent, reason: str) -> dict[str, int]:
     """Kill every live session that the agent takes part in, with all below it."""
-    counts = dict.fromkeys(_COUNTED, 0)
-    for session in await unit.sessions.live(agent.id, None):
-        answer = await stop_tree(unit, session, actor=caller.person.id, kind=Kind.SESSION_KILLED, reason=reason)
-        stopped = cast("Mapping[str, int]", answer["killed"])
-        for name in _COUNTED:
-            counts[name] += stopped[name]
-    return counts
+    return await kill_all(unit, await unit.sessions.live(agent.id, None), caller.person.id, reason)
 
 
 async def _moved(unit: Unit, caller: PersonCaller, agent: Agent, kind: Kind) -> dict[str, Json]:

@@ -22,7 +22,7 @@ from remit.guards.documents import check_document
 from remit.services.deps import Deps
 from remit.services.documents import Directory, Document, directory
 from remit.services.registry import find, require_owner
-from remit.services.sessions import stop_tree
+from remit.services.stopping import kill_all
 from remit.tokens import apikeys
 
 LONGEST_LIFE: Final = 365 * DAY
@@ -92,10 +92,7 @@ async def revoke(deps: Deps, caller: PersonCaller, id: str) -> dict[str, Json]:
         key, subject = await _held(unit, caller, id)
         if key.state != "active":
             raise WrongState(f"{id} is revoked already")
-        for session in await unit.sessions.live(None, key.id):
-            await stop_tree(
-                unit, session, actor=caller.person.id, kind=Kind.SESSION_KILLED, reason="its key was revoked"
-            )
+        await kill_all(unit, await unit.sessions.live(None, key.id), caller.person.id, "its key was revoked")
         revoked = replace(key, state="revoked")
         await unit.nouns.replace(revoked)
         await unit.log.append(_event(Kind.KEY_REVOKED, caller.person.id, revoked, subject))

@@ -14,6 +14,7 @@ from remit.core.ports import Unit
 from remit.services.deps import Deps, require
 from remit.services.documents import Document, committed, person_document, read_person
 from remit.services.registry import find, require_reader
+from remit.services.stopping import kill_all, of_person
 
 
 async def found(deps: Deps, email: str, name: str, id: str | None = None) -> Person:
@@ -44,7 +45,8 @@ async def add(deps: Deps, caller: PersonCaller, document: Document) -> dict[str,
 async def suspend(deps: Deps, caller: PersonCaller, named: str) -> dict[str, Json]:
     """Stop a person, by an administrator: their keys, answers and agents stop with them.
 
-    Raises ``WrongState`` for the last active administrator: nobody could undo it.
+    Sessions for them and of their agents are killed, with all below; what waits for a person there is void. Raises
+    ``WrongState`` for the last active administrator: nobody could undo it.
     """
     require(caller, "administrator")
     async with deps.store.unit(deps.org) as unit:
@@ -54,6 +56,7 @@ async def suspend(deps: Deps, caller: PersonCaller, named: str) -> dict[str, Jso
             raise WrongState(f"{person.id} is suspended already")
         if not any(other.has("administrator") for other in others):
             raise WrongState("this is the last active administrator", hint="Add another administrator first.")
+        await kill_all(unit, await of_person(unit, person.id), caller.person.id, "a person was suspended")
         return await _moved(unit, caller, replace(person, state="suspended"), Kind.PERSON_SUSPENDED)
 
 

@@ -22,6 +22,7 @@ from remit.core.ports import Unit
 from remit.core.sessions import FlowState, Plan, Session
 from remit.core.times import DAY, HOUR, MINUTE, duration, to_text
 from remit.guards.documents import check_document
+from remit.services import in_flight
 from remit.services.deps import Deps
 from remit.services.misuse import misused
 from remit.services.subjects import owner_of, subject, subject_of
@@ -152,7 +153,10 @@ async def expire(deps: Deps) -> None:
 
 
 async def stop_tree(unit: Unit, session: Session, *, actor: str, kind: Kind, reason: str) -> dict[str, Json]:
-    """Stop a session and every session below it; void what waits for a person. Counts, and the last event."""
+    """Stop a session and every session below it; void what waits for a person. Counts, and the last event.
+
+    A kill also marks the calls that are under way, so that nobody is shown what they bring back.
+    """
     family = await unit.sessions.of_root(session.root)
     below = {session.id}
     # Until nothing is added: ids sort by time, but within one millisecond a child's may come before its parent's.
@@ -177,7 +181,16 @@ async def stop_tree(unit: Unit, session: Session, *, actor: str, kind: Kind, rea
     for approval in await unit.approvals.pending_of(session.root):
         if approval.session in below:
             voided += await _void(unit, approval, actor)
-    counts: Json = {"sessions": len(stopped), "tokens": len(stopped), "approvals": voided, "agents": 0}
+    calls = 0
+    if kind == Kind.SESSION_KILLED:
+        calls = await in_flight.mark(unit, {other.id: other for other in stopped}, actor)
+    counts: Json = {
+        "sessions": len(stopped),
+        "tokens": len(stopped),
+        "approvals": voided,
+        "agents": 0,
+        "calls": calls,
+    }
     return {"killed": counts, "event": event if event >= 0 else None}
 
 
