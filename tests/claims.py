@@ -433,6 +433,14 @@ CLAIMS: dict[str, Claim] = {
         "MP",
         "DESIGN 3",
     ),
+    "departure:nothing-lives-on": Claim(
+        "When a person has left, no agent, session, key or answer of theirs works, and who takes over starts afresh.",
+        "MP",
+        "ISSUE 5, OWASP NHI1",
+    ),
+    "departure:two-administrators": Claim(
+        "Where the settings ask for two administrators, one alone lets nobody depart.", "MP", "ISSUE 5"
+    ),
     "observe:visible": Claim(
         "What only observe mode let through says so in its event, its decision and its result.", "MPU", "DESIGN 6"
     ),

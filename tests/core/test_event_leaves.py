@@ -32,6 +32,7 @@ TENS = {
     "sessions": range(50, 60),
     "calls": range(60, 70),
     "approvals": range(70, 80),
+    "departures and blueprints": range(100, 110),
 }
 FIXED = {"DENIED": 60, "ASKED": 61, "INTENT": 62, "OUTCOME": 63, "UNKNOWN": 64, "SETTLED": 65, "REDACTED": 66}
 

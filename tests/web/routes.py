@@ -150,6 +150,16 @@ ROWS: tuple[Row, ...] = (
         "Person",
         lacks=VIEWER,
     ),
+    Row(
+        "POST",
+        "/v1/people/{person_id}/depart",
+        "/v1/people/{id}/depart",
+        "administrator",
+        200,
+        _({"reason": "end of contract", "to": PERSON}),
+        "Departed",
+        lacks=VIEWER,
+    ),
     Row("GET", "/v1/servers", "/v1/servers", "viewer", kind="Page"),
     Row(
         "POST",

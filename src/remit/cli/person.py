@@ -10,6 +10,7 @@ from remit.cli.commands import Invocation, command, group
 from remit.cli.connection import as_person
 from remit.cli.files import read_documents
 from remit.cli.output import Column
+from remit.core.canonical import Json
 
 app = group("person", "People, and what each may do.")
 
@@ -42,10 +43,37 @@ async def suspend(
         job.out.document(await client.change("people", person, {"state": "suspended"}))
 
 
+@command(app, "depart", example="remit person depart grace@example.test --to ada@example.test --dry-run")
+async def depart(
+    job: Invocation,
+    person: Annotated[str, Argument(metavar="PERSON", help="E-mail address or per_ id.")],
+    to: Annotated[str | None, Option(metavar="PERSON", help="Who owns their agents from now on.")] = None,
+    reason: Annotated[str | None, Option(help="Why, for the log.")] = None,
+    *,
+    dry_run: Annotated[bool, Option("--dry-run", help="Say what would happen, and change nothing.")] = False,
+) -> None:
+    """Let a person leave: their agents are suspended and handed on, their sessions and every key they knew end."""
+    given: dict[str, Json] = {"to": to, "reason": reason, "dry_run": dry_run or None}
+    body = {name: value for name, value in given.items() if value is not None}
+    async with as_person(job) as client:
+        answer = await client.act("people", person, "depart", body)
+    lines = [(name, answer[name]) for name in ("person", "state", "to", "event")]
+    lines += [(f"agent {one['agent']}", f"{one['was']} > {one['state']}") for one in answer["agents"]]
+    job.out.document(answer, [*lines, *answer["stopped"].items()])
+    if answer["dry_run"]:
+        job.out.note("Nothing was changed: this is what would happen.")
+    elif answer["state"] == "asked":
+        job.out.note(
+            "Another administrator must agree, by the same command, within a day. Till then: `person suspend`."
+        )
+    elif answer["agents"] and to is not None:
+        job.out.note("Its new owner looks at each agent, then `remit agent activate` and `remit key create`.")
+
+
 @command(app, "reinstate", example="remit person reinstate grace@example.test")
 async def reinstate(
     job: Invocation, person: Annotated[str, Argument(metavar="PERSON", help="E-mail address or per_ id.")]
 ) -> None:
-    """Undo a suspension."""
+    """Undo a suspension or a departure; what was stopped or handed on stays so."""
     async with as_person(job) as client:
         job.out.document(await client.change("people", person, {"state": "active"}))

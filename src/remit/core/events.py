@@ -22,7 +22,8 @@ class Kind(IntEnum):
     """What happened, by number.
 
     1-9 log and store, 10-19 agents and people, 20-29 servers, tools, reviews, 30-39 grants and policies,
-    40-49 credentials, 50-59 sessions, 60-69 calls, 70-79 approvals, 80-89 guards, 90-99 runs.
+    40-49 credentials, 50-59 sessions, 60-69 calls, 70-79 approvals, 80-89 guards, 90-99 runs,
+    100-109 departures and blueprints.
     """
 
     GENESIS = 1
@@ -83,6 +84,8 @@ class Kind(IntEnum):
     APPROVAL_USED = 73
     APPROVAL_EXPIRED = 74
     APPROVAL_RETURNED = 75
+    DEPARTURE_ASKED = 100
+    PERSON_DEPARTED = 101
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

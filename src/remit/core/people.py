@@ -16,7 +16,7 @@ class Person:
     email: str
     name: str
     roles: tuple[Role, ...]
-    state: Literal["active", "suspended"]
+    state: Literal["active", "suspended", "departed"]
     created: int
 
     def has(self, *roles: Role) -> bool:

@@ -18,6 +18,7 @@ from remit.core.approvals import Approval, ApprovalState
 from remit.core.calls import Call, Reservation
 from remit.core.canonical import Json, Written
 from remit.core.credentials import Key
+from remit.core.departures import Departure
 from remit.core.events import EventDraft
 from remit.core.grants import Grant
 from remit.core.people import Person
@@ -27,8 +28,10 @@ from remit.core.servers import Server
 from remit.core.sessions import FlowState, Session
 from remit.core.tools import Definition, Tool, ToolReview
 
-Noun: TypeAlias = Person | Agent | Server | Definition | Tool | ToolReview | Grant | Key | PolicyRevision | Rule
-N = TypeVar("N", Person, Agent, Server, Definition, Tool, ToolReview, Grant, Key, PolicyRevision, Rule)
+Noun: TypeAlias = (
+    Person | Agent | Server | Definition | Tool | ToolReview | Grant | Key | PolicyRevision | Rule | Departure
+)
+N = TypeVar("N", Person, Agent, Server, Definition, Tool, ToolReview, Grant, Key, PolicyRevision, Rule, Departure)
 
 
 class Clock(Protocol):

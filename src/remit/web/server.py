@@ -25,12 +25,12 @@ from remit.guards.json_in import JsonLimits, as_json, parse
 from remit.problems import PROBLEM, document, problem
 from remit.services.authenticate import STALE, authenticate
 from remit.services.deps import Deps
-from remit.web import records, registry, sessions
+from remit.web import lifecycle, records, registry, sessions
 from remit.web.job import Answer, Doors, Job, Lines, Made, Nothing, Octets, Route, Text
 from remit.web.openapi import openapi
 from remit.web.readiness import Readiness
 
-ROUTES: Final[tuple[Route, ...]] = (*sessions.ROUTES, *registry.ROUTES, *records.ROUTES)
+ROUTES: Final[tuple[Route, ...]] = (*sessions.ROUTES, *registry.ROUTES, *lifecycle.ROUTES, *records.ROUTES)
 
 log = structlog.get_logger()
 
