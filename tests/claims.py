@@ -441,6 +441,14 @@ CLAIMS: dict[str, Claim] = {
     "departure:two-administrators": Claim(
         "Where the settings ask for two administrators, one alone lets nobody depart.", "MP", "ISSUE 5"
     ),
+    "blueprint:never-widens-an-instance": Claim(
+        "Another version of a blueprint gives no instance anything, and takes at once what it no longer gives.",
+        "MP",
+        "ISSUE 5",
+    ),
+    "blueprint:bounds-its-instances": Claim(
+        "An instance holds what its blueprint gives and nothing else, and stops with it.", "MP", "ISSUE 5"
+    ),
     "observe:visible": Claim(
         "What only observe mode let through says so in its event, its decision and its result.", "MPU", "DESIGN 6"
     ),

@@ -11,6 +11,7 @@ from remit.cli.connection import as_person
 from remit.cli.files import read_documents
 from remit.cli.output import Column
 from remit.core.canonical import Json
+from remit.core.errors import InvalidDocument
 
 app = group("agent", "Agents: identities with an owner, a purpose and an end.")
 
@@ -31,8 +32,23 @@ AgentArgument = Annotated[str, Argument(metavar="AGENT", help="The agent's name 
 
 
 @command(app, "create", example="remit agent create -f bookkeeper.yaml")
-async def create(job: Invocation, file: Annotated[Path, Option("--file", "-f", help="A file of kind Agent.")]) -> None:
-    """Make the agents of a file, as drafts."""
+async def create(
+    job: Invocation,
+    file: Annotated[Path | None, Option("--file", "-f", help="A file of kind Agent.")] = None,
+    blueprint: Annotated[str | None, Option(help="Instead: make an active instance of this blueprint.")] = None,
+    name: Annotated[str | None, Option(help="The instance's name.")] = None,
+    owner: Annotated[str | None, Option(help="The instance's owner, if not the blueprint's.")] = None,
+    expires: Annotated[str | None, Option(help="An earlier end of the instance than its blueprint's.")] = None,
+) -> None:
+    """Make the agents of a file, as drafts; or an instance of a blueprint, active at once."""
+    instance = {"blueprint": blueprint, "name": name, "owner": owner, "expires": expires}
+    given: dict[str, Json] = {member: value for member, value in instance.items() if value is not None}
+    if (file is None) is not {"blueprint", "name"}.issubset(given) or (file is not None and given):
+        raise InvalidDocument("an agent comes from a file, or from a blueprint", hint="-f FILE, or --blueprint --name.")
+    if file is None:
+        async with as_person(job) as client:
+            job.out.document(await client.create("agents", {"kind": "Agent", **given}))
+        return
     documents = read_documents(file, "Agent")
     async with as_person(job) as client:
         made = await apply_all(job, documents, lambda document: client.create("agents", document.value))

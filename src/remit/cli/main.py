@@ -20,6 +20,7 @@ from remit.cli import (
     agent,
     approval,
     audit,
+    blueprint,
     connect,
     explain,
     grant,
@@ -56,7 +57,9 @@ Example:
 app = typer.Typer(name="remit", help=_ABOUT, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
 # The app of ``suggestions`` is that of ``tool``, and that of ``server_modes`` of ``server``, with all their commands.
-for noun in (person, server_modes, suggestions, agent, grant, key, session, approval, access, policy, rule, audit, lab):
+for noun in (person, server_modes, suggestions, blueprint, agent, grant, key, session, approval):
+    app.add_typer(noun.app)
+for noun in (access, policy, rule, audit, lab):
     app.add_typer(noun.app)
 home.register(app)
 connect.register(app)

@@ -29,6 +29,9 @@ class Agent:
     expires: int | None
     review_by: int | None
     created: int
+    blueprint: str | None = None  # the id of what it is an instance of
+    blueprint_version: int = 0
+    model: str | None = None
     deputy: str | None = None  # another person, who may do for this agent what its owner may
 
     def missing(self) -> tuple[str, ...]:

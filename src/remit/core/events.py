@@ -86,6 +86,8 @@ class Kind(IntEnum):
     APPROVAL_RETURNED = 75
     DEPARTURE_ASKED = 100
     PERSON_DEPARTED = 101
+    BLUEPRINT_APPLIED = 102
+    BLUEPRINT_RETIRED = 103
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

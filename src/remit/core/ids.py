@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 from remit.core.errors import InvalidDocument
 
 Prefix: TypeAlias = Literal[
-    "org", "per", "agt", "srv", "tol", "rev", "grt", "key", "ses", "apr", "run", "acr", "rul", "dep"
+    "org", "per", "agt", "srv", "tol", "rev", "grt", "key", "ses", "apr", "run", "acr", "rul", "dep", "blp"
 ]
 
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"

@@ -15,6 +15,7 @@ from typing import Protocol, TypeAlias, TypeVar
 from remit.core.access import AccessRequest, AccessState
 from remit.core.agents import Agent
 from remit.core.approvals import Approval, ApprovalState
+from remit.core.blueprints import Blueprint
 from remit.core.calls import Call, Reservation
 from remit.core.canonical import Json, Written
 from remit.core.credentials import Key
@@ -29,9 +30,22 @@ from remit.core.sessions import FlowState, Session
 from remit.core.tools import Definition, Tool, ToolReview
 
 Noun: TypeAlias = (
-    Person | Agent | Server | Definition | Tool | ToolReview | Grant | Key | PolicyRevision | Rule | Departure
+    Person
+    | Agent
+    | Server
+    | Definition
+    | Tool
+    | ToolReview
+    | Grant
+    | Key
+    | PolicyRevision
+    | Rule
+    | Departure
+    | Blueprint
 )
-N = TypeVar("N", Person, Agent, Server, Definition, Tool, ToolReview, Grant, Key, PolicyRevision, Rule, Departure)
+N = TypeVar(
+    "N", Person, Agent, Server, Definition, Tool, ToolReview, Grant, Key, PolicyRevision, Rule, Departure, Blueprint
+)
 
 
 class Clock(Protocol):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from remit.core.agents import NEXT_STATES, Agent, AgentState
+from remit.core.blueprints import Blueprint
 from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
 from remit.core.errors import Forbidden, InvalidDocument, WrongState
@@ -34,6 +35,8 @@ async def create(deps: Deps, caller: PersonCaller, document: Document) -> dict[s
     Raises ``Forbidden``, ``InvalidDocument``, ``NameTaken``.
     """
     require(caller, "administrator", "owner")
+    if "blueprint" in document:
+        raise InvalidDocument("an instance is made by its blueprint", pointer="/blueprint")
     async with deps.store.unit(deps.org) as unit:
         known = await directory(unit)
         agent = read_agent(document, known, org=deps.org, id=deps.new_id("agt"), created=deps.clock.now())
@@ -56,6 +59,8 @@ async def change(deps: Deps, caller: PersonCaller, document: Document) -> dict[s
         known = await directory(unit)
         wanted = read_agent(document, known, org=deps.org, id="", created=now)
         agent = await find(unit, Agent, wanted.name)
+        if agent.blueprint is not None:
+            raise WrongState(f"agent {agent.name} is an instance: it is changed by its blueprint, or made anew")
         if agent.name != wanted.name:
             raise InvalidDocument("an agent's name stays; the file must carry it", pointer="/name")
         if agent.state == "retired" or (agent.state != "draft" and wanted.mode != agent.mode):
@@ -185,7 +190,9 @@ async def _missing(unit: Unit, agent: Agent, now: int) -> tuple[str, ...]:
     """Everything that governing this agent still lacks, in words."""
     owner = await unit.nouns.get(Person, agent.owner) if agent.owner else None
     granted = any(grant.agent == agent.id and grant.live(now) for grant in await unit.nouns.all(Grant))
+    blueprint = await unit.nouns.get(Blueprint, agent.blueprint) if agent.blueprint else None
     wanted = {
+        "a blueprint that is not retired": agent.blueprint is None or _active(blueprint),
         "an owner who is an active person": owner is not None and owner.state == "active",
         "a purpose": bool(agent.purpose and agent.purpose.strip()),
         "an expiry in the future": agent.expires is not None and now < agent.expires,
@@ -193,6 +200,10 @@ async def _missing(unit: Unit, agent: Agent, now: int) -> tuple[str, ...]:
         "a live grant": granted,
     }
     return tuple(words for words, there in wanted.items() if not there)
+
+
+def _active(blueprint: Blueprint | None) -> bool:
+    return blueprint is not None and blueprint.state == "active"
 
 
 def _refuse_missing(agent: Agent, missing: Sequence[str]) -> None:

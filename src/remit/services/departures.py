@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from remit.core.agents import Agent, AgentState
+from remit.core.blueprints import Blueprint
 from remit.core.canonical import Json
 from remit.core.credentials import Key, PersonCaller
 from remit.core.departures import Departure
@@ -22,6 +23,7 @@ from remit.core.events import EventDraft, Kind
 from remit.core.people import Person
 from remit.core.ports import Unit
 from remit.guards.documents import check_document
+from remit.services.blueprints import handed_on
 from remit.services.deps import Deps, require
 from remit.services.documents import Document
 from remit.services.people import require_another
@@ -149,6 +151,10 @@ async def _done(unit: Unit, leaving: _Leaving) -> dict[str, Json]:
     }
     for agent in owned:
         await _hand_on(unit, leaving, agent)
+    to = leaving.to.id if leaving.to else None
+    for blueprint in handed_on(await unit.nouns.all(Blueprint), person.id, to):
+        await unit.nouns.replace(blueprint)
+        await unit.log.append(_about_blueprint(leaving, blueprint))
     await unit.nouns.replace(replace(person, state="departed"))
     event = await unit.log.append(_about(leaving, Kind.PERSON_DEPARTED))
     return _answer(leaving, "departed", owned, stopped, event)
@@ -205,6 +211,16 @@ def _state_after(agent: Agent) -> AgentState:
 def _event(leaving: _Leaving, kind: Kind, agent: Agent) -> EventDraft:
     subject = agent.owner or leaving.actor
     return EventDraft(kind=kind, actor=leaving.actor, subject=subject, agent=agent.id, about=agent.id)
+
+
+def _about_blueprint(leaving: _Leaving, blueprint: Blueprint) -> EventDraft:
+    return EventDraft(
+        kind=Kind.BLUEPRINT_APPLIED,
+        actor=leaving.actor,
+        subject=blueprint.owner,
+        about=blueprint.id,
+        codes=(f"v{blueprint.version}", "handed_on"),
+    )
 
 
 def _about(leaving: _Leaving, kind: Kind) -> EventDraft:

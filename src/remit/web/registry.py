@@ -10,6 +10,7 @@ from remit.core.times import duration
 from remit.services import (
     advise,
     agents,
+    blueprints,
     grants,
     imports,
     keys,
@@ -53,8 +54,9 @@ async def list_agents(job: Job) -> Answer:
 
 
 async def create_agent(job: Job) -> Answer:
-    """A draft."""
-    return Made(await agents.create(job.deps, await job.person(), job.body))
+    """A draft, or an active instance of a blueprint."""
+    make = blueprints.create_instance if "blueprint" in job.body else agents.create
+    return Made(await make(job.deps, await job.person(), job.body))
 
 
 async def show_agent(job: Job) -> Answer:
