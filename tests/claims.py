@@ -449,6 +449,16 @@ CLAIMS: dict[str, Claim] = {
     "blueprint:bounds-its-instances": Claim(
         "An instance holds what its blueprint gives and nothing else, and stops with it.", "MP", "ISSUE 5"
     ),
+    "key:narrows-and-never-widens": Claim(
+        "A key for some tools narrows all that comes of it, under every other key too, and gives nothing.",
+        "MP",
+        "ISSUE 5",
+    ),
+    "key:only-from-its-networks": Claim(
+        "A key with networks is good from no other address, whatever a header says that no trusted proxy wrote.",
+        "MP",
+        "ISSUE 5",
+    ),
     "observe:visible": Claim(
         "What only observe mode let through says so in its event, its decision and its result.", "MPU", "DESIGN 6"
     ),

@@ -17,7 +17,7 @@ from remit.core.credentials import SessionCaller
 from remit.core.entitlements import CALL, is_reserved, nowhere
 from remit.core.errors import BadInput, NotFound, RemitError, TooLarge, Unauthenticated
 from remit.core.ids import tool_ref
-from remit.doors import headers_of, own_origin, read_body
+from remit.doors import headers_of, own_origin, peer, read_body
 from remit.gateway import revisions, wire
 from remit.gateway.calls import ToolCalls, mirrors_of
 from remit.gateway.exchange import Exchange
@@ -158,11 +158,12 @@ class Gateway:
         headers = headers_of(scope)
         if not own_origin(headers, self._deps.issuer):
             return Answer(403, wire.error(b"null", wire.INVALID_REQUEST, "requests from this web origin are refused"))
-        caller = await as_session(self._deps, await authenticate(self._deps, headers.get("authorization")))
+        sent, place = headers.get("authorization"), peer(scope, self._deps.trusted_proxies)
+        caller = await as_session(self._deps, await authenticate(self._deps, sent, place))
         arrived = self._deps.clock.now()
         body = await read_body(exchange.receive, headers, self._limits.max_bytes)
         if self._deps.clock.now() - arrived >= STALE:
-            caller = await as_session(self._deps, await authenticate(self._deps, headers.get("authorization")))
+            caller = await as_session(self._deps, await authenticate(self._deps, sent, place))
         try:
             document = parse(body, self._limits)
         except TooLarge:

@@ -260,9 +260,9 @@ class RemitClient:
         params = {"since": since, "young": "true" if young else None}
         return await self._object("GET", f"/v1/agents/{_part(agent)}/advice", params=params)
 
-    async def rotate_key(self, key: str) -> Document:
-        """A new key in place of this one; the new secret appears once."""
-        return await self._object("POST", f"/v1/keys/{_part(key)}/rotate", {})
+    async def rotate_key(self, key: str, overlap: str | None = None) -> Document:
+        """A new key in place of this one, which works on for the duration ``overlap``; the new secret appears once."""
+        return await self._object("POST", f"/v1/keys/{_part(key)}/rotate", {"overlap": overlap} if overlap else {})
 
     async def sync_server(self, server: str) -> Document:
         """List the server's tools now and say what is new, changed or gone."""

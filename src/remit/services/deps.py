@@ -18,7 +18,7 @@ from remit.tokens.keys import SecretBox
 class Deps:
     """``instance`` names this process: an intent that it opened is unknown once the process is gone.
 
-    ``two_administrators`` is the setting of that name.
+    ``two_administrators`` and ``trusted_proxies`` are the settings of those names.
     """
 
     org: str
@@ -32,6 +32,7 @@ class Deps:
     box: SecretBox
     authority: AuthorityCache
     two_administrators: bool = False
+    trusted_proxies: tuple[str, ...] = ()
     refusals: Refusals = field(default_factory=Refusals)
     memories: Memories = field(default_factory=Memories)
 

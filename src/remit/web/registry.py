@@ -207,7 +207,9 @@ async def show_key(job: Job) -> Answer:
 
 async def rotate_key(job: Job) -> Answer:
     """A new key in place of this one."""
-    return Made(await keys.rotate(job.deps, await job.person(), job.path["id"]))
+    asked = job.body.get("overlap")
+    overlap = duration(str(asked), "/overlap") if asked is not None else keys.OVERLAP
+    return Made(await keys.rotate(job.deps, await job.person(), job.path["id"], overlap))
 
 
 async def move(job: Job, noun: str) -> Answer:
@@ -388,7 +390,7 @@ ROUTES = (
     Route("POST", "/v1/keys", "person", create_key, "a new key", "KeyRequest", "Key"),
     Route("GET", "/v1/keys/{id}", "person", show_key, "one key", gives="Key"),
     Route("PATCH", "/v1/keys/{id}", "person", mover("keys"), "revoke", "StateRequest", "Key"),
-    Route("POST", "/v1/keys/{id}/rotate", "person", rotate_key, "a new key in its place", "TokenRequest", "Key"),
+    Route("POST", "/v1/keys/{id}/rotate", "person", rotate_key, "a new key in its place", "RotateRequest", "Key"),
     Route("GET", "/v1/tools", "person", list_tools, "all tools", gives="Page", query=("state", *PAGED)),
     Route(
         "GET",

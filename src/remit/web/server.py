@@ -19,7 +19,7 @@ from remit.audit.checkpoint import Signer
 from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
 from remit.core.errors import Forbidden, InternalError, InvalidDocument, NotFound, RemitError
-from remit.doors import headers_of, own_origin, read_body
+from remit.doors import headers_of, own_origin, peer, read_body
 from remit.guards.documents import check_document
 from remit.guards.json_in import JsonLimits, as_json, parse
 from remit.problems import PROBLEM, document, problem
@@ -92,13 +92,14 @@ async def _job(deps: Deps, doors: Doors, limits: JsonLimits, route: Route, reque
     headers = headers_of(request.scope)
     if not own_origin(headers, deps.issuer):
         raise Forbidden("requests from this web origin are refused")
-    caller = None if route.who == "nobody" else await authenticate(deps, headers.get("authorization"))
+    sent, place = headers.get("authorization"), peer(request.scope, deps.trusted_proxies)
+    caller = None if route.who == "nobody" else await authenticate(deps, sent, place)
     body: Json = {}
     if route.takes is not None:
         arrived = deps.clock.now()
         raw = await read_body(request.receive, headers, limits.max_bytes)
         if caller is not None and deps.clock.now() - arrived >= STALE:
-            caller = await authenticate(deps, headers.get("authorization"))
+            caller = await authenticate(deps, sent, place)
         body = parse(raw, limits)
         check_document(route.takes, body)
     if not isinstance(body, dict):
