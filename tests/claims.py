@@ -459,6 +459,17 @@ CLAIMS: dict[str, Claim] = {
         "MP",
         "ISSUE 5",
     ),
+    "separation:no-key-of-an-agent-is-a-person": Claim(
+        "No credential of an agent acts as a person, on any route; each try is an event.", "MP", "OWASP NHI10"
+    ),
+    "separation:no-person-is-an-agent": Claim(
+        "No person's key starts a session or calls a tool, an administrator's neither.", "MP", "OWASP NHI10"
+    ),
+    "separation:autonomous-from-delegated": Claim(
+        "An autonomous agent uses nothing of a delegated one's or a person's, and a delegated one never works alone.",
+        "MP",
+        "ISSUE 5",
+    ),
     "observe:visible": Claim(
         "What only observe mode let through says so in its event, its decision and its result.", "MPU", "DESIGN 6"
     ),
