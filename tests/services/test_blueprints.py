@@ -303,3 +303,16 @@ async def test_blueprints_are_handed_on_with_the_agents_of_who_departs(desk: Des
     await agents.activate(desk.deps, heir, "clerk-1")
     await instance(desk, "clerk-2", by=heir)
     assert [one["name"] for one in await blueprints.list_all(desk.deps, heir)] == ["clerks"]
+
+
+async def test_a_ceiling_that_nothing_counts_any_more_stands_in_no_reviewer_s_way(desk: Desk) -> None:
+    """One template for reading and paying loses the paying: its ceiling in EUR goes with it, that of calls stays."""
+    await owner_of_clerks(desk)
+    limits = [{"eur": "100.00", "calls": 9, "per": "day"}]
+    await apply(desk.world, {"name": "all", "tools": ["office/read_mail", "office/pay_invoice"], "limits": limits})
+    await instance(desk)
+    await apply(desk.world, {"name": "all", "tools": ["office/read_mail"]})
+    (held,) = await grants.list_all(desk.deps, desk.world.admin, "clerk-1")
+    assert (held["tools"], held["limits"]) == (["office/read_mail"], [{"per": "day", "calls": 9}])
+    await desk.world.review("office/read_mail", output={"from": "structured", "fields": {}})
+    assert allowed(await desk.open(await at_work(desk)))

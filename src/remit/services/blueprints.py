@@ -17,7 +17,7 @@ from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
 from remit.core.errors import Forbidden, InvalidDocument, NotFound, WrongState
 from remit.core.events import EventDraft, Kind
-from remit.core.grants import Grant
+from remit.core.grants import Grant, Limits, ToolsByEffect
 from remit.core.people import Person
 from remit.core.ports import Unit
 from remit.core.times import from_text
@@ -27,7 +27,7 @@ from remit.services import grants
 from remit.services.authority import Authority
 from remit.services.blueprint_document import blueprint_document, read_blueprint
 from remit.services.deps import Deps, require
-from remit.services.documents import Directory, Document, agent_document, committed, directory
+from remit.services.documents import CALLS, Directory, Document, agent_document, committed, directory
 from remit.services.registry import prove, require_reader
 from remit.services.stopping import kill_all
 
@@ -56,7 +56,7 @@ async def apply(deps: Deps, caller: PersonCaller, document: Document) -> dict[st
                 raise WrongState(f"blueprint {before.name} is retired")
             wanted = replace(wanted, id=before.id, version=before.version + 1)
             await unit.nouns.replace(wanted)
-            less = await _narrow(unit, caller, before, wanted)
+            less = await _narrow(unit, caller, before, wanted, authority)
         await prove(unit)
         await unit.log.append(_event(Kind.BLUEPRINT_APPLIED, caller, wanted, committed(document)))
         known = await directory(unit)
@@ -135,7 +135,9 @@ async def list_all(deps: Deps, caller: PersonCaller) -> tuple[dict[str, Json], .
 # Another version, and what it takes from instances.
 
 
-async def _narrow(unit: Unit, caller: PersonCaller, before: Blueprint, after: Blueprint) -> tuple[Agent, ...]:
+async def _narrow(
+    unit: Unit, caller: PersonCaller, before: Blueprint, after: Blueprint, authority: Authority
+) -> tuple[Agent, ...]:
     """Hold every instance against another version of its blueprint; those that had something taken from them."""
     tools = {tool.ref: tool for tool in await unit.nouns.all(Tool)}
     held = [one for one in await unit.nouns.all(Grant) if one.state == "active"]
@@ -148,7 +150,7 @@ async def _narrow(unit: Unit, caller: PersonCaller, before: Blueprint, after: Bl
             await unit.log.append(_about(Kind.AGENT_CHANGED, caller, agent, agent.id, after.id))
         for grant in held:
             if grant.agent == agent.id:
-                shorter |= await _narrow_grant(unit, caller, agent, grant, (before, after), tools)
+                shorter |= await _narrow_grant(unit, caller, agent, grant, (before, after), authority, tools)
         if shorter:
             found.append(agent)
     return tuple(found)
@@ -160,17 +162,35 @@ async def _narrow_grant(
     agent: Agent,
     grant: Grant,
     versions: tuple[Blueprint, Blueprint],
+    authority: Authority,
     tools: dict[str, Tool],
 ) -> bool:
     """Whether the newer version takes something from a grant; then it is taken."""
     before, after = versions
     less = narrowed(grant, before.template(grant.template), after.template(grant.template), tools)
+    if less is not None:
+        less = replace(less, limits=_still_counted(less, authority))
     if less == grant:
         return False
     kind = Kind.GRANT_REVOKED if less is None else Kind.GRANT_APPLIED
     await unit.nouns.replace(replace(grant, state="revoked") if less is None else less)
     await unit.log.append(_about(kind, caller, agent, grant.id, after.id, "narrowed"))
     return True
+
+
+def _still_counted(grant: Grant, authority: Authority) -> tuple[Limits, ...]:
+    """Its ceilings without those of which no tool that is left counts anything: reviewers would trip over them.
+
+    INVARIANT: all of them where tools that come later are reached, which may count what none does now.
+    """
+    if any(isinstance(one, ToolsByEffect) and one.future for one in grant.tools):
+        return grant.limits
+    reached = [one for one in authority.tools.values() if grant.reaches(one.tool)]
+    counted = {CALLS, *(limit.name for one in reached for limit in one.review.limits)}
+    kept = [
+        Limits(one.per, {name: most for name, most in one.amounts.items() if name in counted}) for one in grant.limits
+    ]
+    return tuple(one for one in kept if one.amounts)
 
 
 def _check(
