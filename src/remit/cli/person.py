@@ -38,7 +38,7 @@ async def list_people(job: Invocation) -> None:
 async def suspend(
     job: Invocation, person: Annotated[str, Argument(metavar="PERSON", help="E-mail address or per_ id.")]
 ) -> None:
-    """Stop a person: their keys, answers and agents stop with them."""
+    """Stop a person: their keys, answers and agents stop with them, and what runs for them is killed."""
     async with as_person(job) as client:
         job.out.document(await client.change("people", person, {"state": "suspended"}))
 
