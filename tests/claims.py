@@ -451,6 +451,76 @@ CLAIMS: dict[str, Claim] = {
     "observe:ends-by-itself": Claim(
         "Observe mode always has an end, at most 30 days on, and nothing kept outlives it.", "MP", "DESIGN 6"
     ),
+    "registry:review-overdue-refused": Claim(
+        "An agent past its review date is refused everything, with all below it, until a person has looked at it.",
+        "MP",
+        "ISSUE 5, OWASP NHI1",
+    ),
+    "registry:review-by-who-answers-for-it": Claim(
+        "Only an agent's owner, the owner's deputy or an administrator lets it go on past its review date.",
+        "MP",
+        "ISSUE 5",
+    ),
+    "registry:deputy-as-owner": Claim(
+        "A deputy does for one agent what its owner may, for no other, and keeps nothing alive that the owner does not.",
+        "MP",
+        "ISSUE 5",
+    ),
+    "registry:orphans-found": Claim(
+        "An agent that no active person owns is refused everything, and is listed.", "MP", "OWASP NHI1"
+    ),
+    "kill:down-the-tree": Claim(
+        "A kill ends tokens, sessions, sub-agents and what waits for a person, all the way down, and nothing beside it.",
+        "MP",
+        "ISSUE 5",
+    ),
+    "kill:nothing-in-flight-is-shown": Claim(
+        "What a call brings back whose session was killed meanwhile is shown to nobody, and the call is marked.",
+        "MP",
+        "ISSUE 5",
+    ),
+    "kill:no-intent-after": Claim(
+        "Once a kill stands in the log, no intent of what it stopped follows, whichever process decides.",
+        "MP",
+        "DESIGN 3",
+    ),
+    "departure:nothing-lives-on": Claim(
+        "When a person has left, no agent, session, key or answer of theirs works, and who takes over starts afresh.",
+        "MP",
+        "ISSUE 5, OWASP NHI1",
+    ),
+    "departure:two-administrators": Claim(
+        "Where the settings ask for two administrators, one alone lets nobody depart.", "MP", "ISSUE 5"
+    ),
+    "blueprint:never-widens-an-instance": Claim(
+        "Another version of a blueprint gives no instance anything, and takes at once what it no longer gives.",
+        "MP",
+        "ISSUE 5",
+    ),
+    "blueprint:bounds-its-instances": Claim(
+        "An instance holds what its blueprint gives and nothing else, and stops with it.", "MP", "ISSUE 5"
+    ),
+    "key:narrows-and-never-widens": Claim(
+        "A key for some tools narrows all that comes of it, under every other key too, and gives nothing.",
+        "MP",
+        "ISSUE 5",
+    ),
+    "key:only-from-its-networks": Claim(
+        "A key with networks is good from no other address, whatever a header says that no trusted proxy wrote.",
+        "MP",
+        "ISSUE 5",
+    ),
+    "separation:no-key-of-an-agent-is-a-person": Claim(
+        "No credential of an agent acts as a person, on any route; each try is an event.", "MP", "OWASP NHI10"
+    ),
+    "separation:no-person-is-an-agent": Claim(
+        "No person's key starts a session or calls a tool, an administrator's neither.", "MP", "OWASP NHI10"
+    ),
+    "separation:autonomous-from-delegated": Claim(
+        "An autonomous agent uses nothing of a delegated one's or a person's, and a delegated one never works alone.",
+        "MP",
+        "ISSUE 5",
+    ),
     "observe:visible": Claim(
         "What only observe mode let through says so in its event, its decision and its result.", "MPU", "DESIGN 6"
     ),

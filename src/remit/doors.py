@@ -1,7 +1,7 @@
 """What both HTTP doors share: how a request's body is read, and which web origins may knock."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from starlette.types import Receive, Scope
 
 from remit.core.errors import Malformed, TooLarge, UnsupportedMedia
+from remit.services.whereabouts import peer_of
 
 # Headers that decide something. Of two values, a proxy before us might have judged the other one.
 _SINGLE: Final = frozenset(
@@ -33,6 +34,14 @@ def headers_of(scope: Scope) -> dict[str, str]:
             raise Malformed(f"the header {name} is given twice", hint="Send it once.")
         found[name] = value.decode("latin-1").strip(" \t")
     return found
+
+
+def peer(scope: Scope, trusted: Sequence[str]) -> str | None:
+    """The address that a request came from. ``trusted`` are the networks of proxies that are believed about it."""
+    nearest = scope.get("client")
+    names = ((name.lower(), value) for name, value in scope["headers"])
+    forwarded = [value.decode("latin-1") for name, value in names if name == b"x-forwarded-for"]
+    return peer_of(nearest[0] if nearest else None, forwarded, trusted)
 
 
 BODY_SECONDS: Final = 30.0

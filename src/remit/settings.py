@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field
+from pydantic import Field, IPvAnyNetwork
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 DEFAULT_PORT: Final = 8765
@@ -28,6 +28,10 @@ class Settings(BaseSettings):
     plan_tool: bool = Field(False, description="whether `/mcp` lists `remit__plan`, with which an agent narrows itself")
     resync: float = Field(60.0, gt=0, le=86_400, description="how often an open upstream's tool list is compared")
     sweep: float = Field(5.0, gt=0, le=3_600, description="how often lost calls are looked for")
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        (), description="networks of proxies whose X-Forwarded-For is believed; none means that nobody's is"
+    )
+    two_administrators: bool = Field(False, description="whether a person's departure needs two administrators")
     checkpoint: float = Field(1.0, gt=0, le=3_600, description="how often the log's tree head is signed")
 
     @classmethod

@@ -218,7 +218,7 @@ async def open_remit(path: Path, settings: Settings, workers: Workers | None = N
     """A Remit on an existing home. Several processes may hold one home at a time; ``workers`` know of each other."""
     home = Home(path)
     identity = home.identity()
-    async with _deps(home, identity, open_store) as deps:
+    async with _deps(home, identity, open_store, settings) as deps:
         signer = _secret(home.keys / "log.seed", lambda seed: signer_from_seed(identity["origin"], seed))
         limits = JsonLimits(max_bytes=settings.max_body, max_depth=settings.max_depth)
         servers = Servers(deps, time.monotonic, settings.resync, settings.call_timeout, workers)
@@ -347,7 +347,9 @@ class _Announcing(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def _deps(home: Home, identity: Mapping[str, str], opened: _Opened) -> AsyncIterator[Deps]:
+async def _deps(
+    home: Home, identity: Mapping[str, str], opened: _Opened, settings: Settings | None = None
+) -> AsyncIterator[Deps]:
     clock, entropy = SystemClock(), SystemEntropy()
     sealer = Sealer(SubjectKeys(home.subjects, entropy), entropy)
     instance = Instance(home.run, f"i-{os.getpid()}-{entropy.bytes(6).hex()}")
@@ -366,6 +368,8 @@ async def _deps(home: Home, identity: Mapping[str, str], opened: _Opened) -> Asy
                 tokens=SessionTokens(_secret(home.keys / "token.pem", SigningKey.from_pem), issuer),
                 box=_secret(home.keys / "master.key", SecretBox),
                 authority=AuthorityCache(),
+                two_administrators=settings is not None and settings.two_administrators,
+                trusted_proxies=tuple(map(str, settings.trusted_proxies)) if settings else (),
             )
         finally:
             await store.close()

@@ -33,6 +33,7 @@ TENS = {
     "calls": range(60, 70),
     "approvals": range(70, 80),
     "clients, consents and sign-ins": range(100, 120),
+    "departures and blueprints": range(120, 130),
 }
 FIXED = {"DENIED": 60, "ASKED": 61, "INTENT": 62, "OUTCOME": 63, "UNKNOWN": 64, "SETTLED": 65, "REDACTED": 66}
 
@@ -68,6 +69,7 @@ SPECIAL: dict[Kind, dict[str, Any]] = {
     Kind.UNKNOWN: {**CALL, "intent": 6, "outcome": "unknown"},
     Kind.SETTLED: {**CALL, "intent": 6, "outcome": "failed"},
     Kind.REDACTED: {**CALL, "intent": 6, "codes": ("result.redacted",)},
+    Kind.INTERRUPTED: {**CALL, "intent": 6},
 }
 COMMITTED = {Kind.DENIED, Kind.ASKED, Kind.INTENT, Kind.OUTCOME, Kind.SETTLED}
 

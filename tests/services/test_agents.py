@@ -165,11 +165,11 @@ async def test_a_kill_stops_the_agent_and_its_sessions_and_counts_them(world: Wo
         await start(world, caller)
     answer: dict[str, Any] = await agents.kill(world.deps, world.admin, "bookkeeper", "poisoned: called eve@evil.test")
     check_answer("Killed", answer)
-    assert answer["killed"] == {"sessions": 2, "tokens": 2, "approvals": 0, "agents": 1}
+    assert answer["killed"] == {"sessions": 2, "tokens": 2, "approvals": 0, "agents": 1, "calls": 0}
     assert (await world.kinds())[answer["event"]] == Kind.AGENT_KILLED
     assert (await agents.get(world.deps, world.admin, "bookkeeper"))["state"] == "suspended"
     again = await agents.kill(world.deps, world.admin, "bookkeeper", "again")
-    assert again["killed"] == {"sessions": 0, "tokens": 0, "approvals": 0, "agents": 0}
+    assert again["killed"] == {"sessions": 0, "tokens": 0, "approvals": 0, "agents": 0, "calls": 0}
     assert b"evil" not in b"".join(await world.raw_leaves())
 
 

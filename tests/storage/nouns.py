@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from remit.core.access import AccessRequest, AccessState
 from remit.core.agents import Agent
 from remit.core.approvals import Approval, ApprovalState
+from remit.core.blueprints import Blueprint, GrantTemplate
 from remit.core.calls import Call, CallState, Reservation
 from remit.core.canonical import Json
 from remit.core.clients import Client, ClientSecret, Workload
 from remit.core.credentials import Key
+from remit.core.departures import Departure
 from remit.core.events import EventDraft, Kind
 from remit.core.grants import Grant, Limits, NamedTool, ToolsByEffect
 from remit.core.ids import ALPHABET
@@ -47,6 +49,8 @@ NOUNS: Final[tuple[Any, ...]] = (
     PolicyRevision,
     Rule,
     Client,
+    Departure,
+    Blueprint,
 )
 STORED: Final[tuple[Any, ...]] = (*NOUNS, Session, FlowState, Call, Approval, AccessRequest)
 
@@ -220,6 +224,32 @@ def examples(org: str = "main") -> tuple[Noun, ...]:
             ),
             document="https://client.test/remit.json",
             dpop=True,
+        ),
+        Departure(
+            org=org, id=ident("dep", 1), person=PERSON, to=None, asked_by=ident("per", 2), asked_at=9, state="open"
+        ),
+        Blueprint(
+            org=org,
+            id=ident("blp", 1),
+            name="clerks",
+            version=3,
+            owner=PERSON,
+            deputy=ident("per", 2),
+            purpose="Reads and pays",
+            mode="delegated",
+            model=None,
+            life=86_400_000,
+            most_instances=10,
+            grants=(
+                GrantTemplate(
+                    "paying",
+                    (NamedTool("office/pay", "spend"), ToolsByEffect(ident("srv", 1), ("read",))),
+                    "context.args.n < 3",
+                    (Limits("day", {"eur": 5}),),
+                ),
+            ),
+            state="active",
+            created=9,
         ),
     )
 

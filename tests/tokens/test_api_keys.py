@@ -2,6 +2,7 @@
 
 import re
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -145,3 +146,8 @@ def test_what_is_kept_and_shown_of_a_key_is_not_the_key() -> None:
 def test_a_key_of_fewer_or_more_than_256_bits_is_not_made(size: int) -> None:
     with pytest.raises(ValueError, match="32"):
         apikeys.make("host", KEY_ID, bytes(size))
+
+
+def test_the_how_to_tells_scanners_the_pattern_that_keys_have() -> None:
+    page = Path(__file__).parents[2] / "docs" / "howto" / "issue-and-rotate-keys.md"
+    assert f"\n{apikeys.SCANNER_PATTERN}\n" in page.read_text(encoding="utf-8")

@@ -305,7 +305,9 @@ async def furnish(house: House) -> None:
 @asynccontextmanager
 async def served(app: ASGIApp) -> AsyncIterator[str]:
     """The application on a free port, as ``remit up`` serves it."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="off", ws="none")
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="off", proxy_headers=False, ws="none"
+    )
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

@@ -59,7 +59,7 @@ KEY_FROM_EXPORT: Final = "key taken from the export, which proves nothing about 
 
 _GENESIS, _NEW_KEY = 1, 2
 _INTENT, _OUTCOME, _UNKNOWN, _SETTLED, _REDACTED = 62, 63, 64, 65, 66
-_LAST_KIND = 119
+_LAST_KIND = 199
 _EARLIEST, _LATEST = 1_577_836_800_000, 4_102_444_800_000
 _I64_MIN, _I64_MAX = -(2**63), 2**63 - 1
 _MIN_EXPONENT, _MAX_EXPONENT = -324, 308

@@ -10,6 +10,8 @@ from remit.cli.commands import Invocation, command, group
 from remit.cli.connection import as_person
 from remit.cli.files import read_documents
 from remit.cli.output import Column
+from remit.core.canonical import Json
+from remit.core.errors import InvalidDocument
 
 app = group("agent", "Agents: identities with an owner, a purpose and an end.")
 
@@ -21,6 +23,8 @@ _COLUMNS: Final = (
     Column("owner"),
     Column("purpose"),
     Column("expires"),
+    Column("review by", "review_by"),
+    Column("look at", "attention"),
     Column("id"),
 )
 
@@ -28,8 +32,23 @@ AgentArgument = Annotated[str, Argument(metavar="AGENT", help="The agent's name 
 
 
 @command(app, "create", example="remit agent create -f bookkeeper.yaml")
-async def create(job: Invocation, file: Annotated[Path, Option("--file", "-f", help="A file of kind Agent.")]) -> None:
-    """Make the agents of a file, as drafts."""
+async def create(
+    job: Invocation,
+    file: Annotated[Path | None, Option("--file", "-f", help="A file of kind Agent.")] = None,
+    blueprint: Annotated[str | None, Option(help="Instead: make an active instance of this blueprint.")] = None,
+    name: Annotated[str | None, Option(help="The instance's name.")] = None,
+    owner: Annotated[str | None, Option(help="The instance's owner, if not the blueprint's.")] = None,
+    expires: Annotated[str | None, Option(help="An earlier end of the instance than its blueprint's.")] = None,
+) -> None:
+    """Make the agents of a file, as drafts; or an instance of a blueprint, active at once."""
+    instance = {"blueprint": blueprint, "name": name, "owner": owner, "expires": expires}
+    given: dict[str, Json] = {member: value for member, value in instance.items() if value is not None}
+    if (file is None) is not {"blueprint", "name"}.issubset(given) or (file is not None and given):
+        raise InvalidDocument("an agent comes from a file, or from a blueprint", hint="-f FILE, or --blueprint --name.")
+    if file is None:
+        async with as_person(job) as client:
+            job.out.document(await client.create("agents", {"kind": "Agent", **given}))
+        return
     documents = read_documents(file, "Agent")
     async with as_person(job) as client:
         made = await apply_all(job, documents, lambda document: client.create("agents", document.value))
@@ -37,12 +56,37 @@ async def create(job: Invocation, file: Annotated[Path, Option("--file", "-f", h
     job.out.note("Next: `remit grant apply FILE`, then `remit agent activate AGENT`.")
 
 
-@command(app, "list", example="remit agent list --json")
-async def list_agents(job: Invocation) -> None:
-    """List every agent, retired ones included."""
+@command(app, "list", example="remit agent list --orphans --stale --unused")
+async def list_agents(
+    job: Invocation,
+    *,
+    orphans: Annotated[bool, Option("--orphans", help="Those that no active person owns.")] = False,
+    stale: Annotated[bool, Option("--stale", help="Those whose review is overdue, or due within two weeks.")] = False,
+    unused: Annotated[bool, Option("--unused", help="Active ones that were allowed no call for a while.")] = False,
+    since: Annotated[str, Option(metavar="DURATION", help="How long a while is.")] = "P30D",
+) -> None:
+    """List every agent, retired ones included; or only those of which one of the given things is true."""
+    filters = {"orphans": "true" if orphans else None, "stale": "true" if stale else None}
+    filters["unused"] = since if unused else None
     async with as_person(job) as client:
-        found = await client.listing("agents")
-    job.out.table(found, _COLUMNS, "No agents yet: `remit agent create -f FILE`.")
+        found = await client.listing("agents", **filters)
+    some = any(filters.values())
+    job.out.table(found, _COLUMNS, "None." if some else "No agents yet: `remit agent create -f FILE`.")
+
+
+@command(app, "review", example="remit agent review bookkeeper --until P180D")
+async def review(
+    job: Invocation,
+    agent: AgentArgument,
+    until: Annotated[
+        str | None, Option(metavar="TIME", help="When to look again: a time, or a duration from now; at most a year.")
+    ] = None,
+    note: Annotated[str | None, Option(help="What was found, for the log.")] = None,
+) -> None:
+    """Say that you looked at an agent and that it may go on; past its review date it is refused everything."""
+    body: dict[str, Json] = {name: text for name, text in (("until", until), ("note", note)) if text is not None}
+    async with as_person(job) as client:
+        job.out.document(await client.act("agents", agent, "review", body))
 
 
 @command(app, "show", example="remit agent show bookkeeper")

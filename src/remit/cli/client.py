@@ -56,7 +56,7 @@ async def show(job: Invocation, client: ClientArgument) -> None:
 async def renew_secret(job: Invocation, client: ClientArgument) -> None:
     """Make a new secret; the old one ends in an hour. The new one is shown this once."""
     async with as_person(job) as connection:
-        job.out.document(await connection.renew_client_secret(client))
+        job.out.document(await connection.act("clients", client, "secret", {}))
     job.out.note("The secret is not kept and not shown again: put it where only its program reads it.")
 
 

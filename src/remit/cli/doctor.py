@@ -48,8 +48,22 @@ async def _inside(client: RemitClient) -> list[Document]:
     log = _check("log", ok=signed, found=told, fix="Keep a copy of the home, then `remit audit verify`.")
     unknown = counts.get("unknown", 0)
     calls = _check("calls", ok=not unknown, found=f"{unknown} unknown", fix="`remit audit unknown` lists them.")
+    watched = [
+        agent for agent in await client.listing("agents") if agent.get("attention") and agent["state"] != "draft"
+    ]
     living = [server for server in await client.listing("servers") if server.get("state") != "retired"]
-    return [store, log, calls, *map(_server, living), *(check for server in living for check in _warnings(server))]
+    warnings = (check for server in living for check in _warnings(server))
+    return [store, log, calls, *map(_agent, watched), *map(_server, living), *warnings]
+
+
+def _agent(agent: Document) -> Document:
+    """An agent that nobody owns any more, or whose review is due."""
+    name = str(agent["name"])
+    if "orphan" in agent["attention"]:
+        fix = f"`remit person depart` with --to, or `remit agent retire {name}`."
+        return _check(f"agent:{name}", ok=False, found="no active person owns it, so it is refused everything", fix=fix)
+    found = f"to be reviewed by {agent['review_by']}; from then on it is refused everything"
+    return _check(f"agent:{name}", ok=False, found=found, fix=f"Look at it, then `remit agent review {name}`.")
 
 
 def _warnings(server: Document) -> Iterator[Document]:

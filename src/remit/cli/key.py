@@ -8,6 +8,7 @@ from typer import Argument, Option
 from remit.cli.commands import Invocation, command, group
 from remit.cli.connection import as_person
 from remit.cli.output import Column
+from remit.core.canonical import Json
 from remit.sdk.client import Document
 
 app = group("key", "Keys of agents: one kind starts sessions, another calls tools.")
@@ -27,6 +28,8 @@ _COLUMNS: Final = (
     Column("state"),
     Column("expires", "expires_at"),
     Column("last used", "last_used_at"),
+    Column("only tools", "tools"),
+    Column("only from", "addresses"),
 )
 
 KeyArgument = Annotated[str, Argument(metavar="ID", help="The key_ id.")]
@@ -38,10 +41,17 @@ async def create(
     agent: Annotated[str, Option(help="The agent's name or id.")],
     purpose: Annotated[Purpose, Option("--for", help="Whether it starts sessions or calls tools.")],
     expires: Annotated[str, Option(help="A time, or a duration from now such as P30D; at most a year.")],
+    tool: Annotated[list[str] | None, Option(metavar="REF", help="Only for this tool; may be repeated.")] = None,
+    address: Annotated[
+        list[str] | None, Option(metavar="CIDR", help="Only for use from this network; may be repeated.")
+    ] = None,
 ) -> None:
     """Make a key for an agent. Its secret is shown this once."""
+    document: dict[str, Json] = {"agent": agent, "for": purpose.value, "expires": expires}
+    lists = {"tools": tool, "addresses": address}
+    document |= {name: list(value) for name, value in lists.items() if value}
     async with as_person(job) as client:
-        made = await client.create("keys", {"agent": agent, "for": purpose.value, "expires": expires})
+        made = await client.create("keys", document)
     _show_secret(job, made)
 
 
@@ -56,10 +66,16 @@ async def list_keys(
 
 
 @command(app, "rotate", example="remit key rotate key_…")
-async def rotate(job: Invocation, key: KeyArgument) -> None:
+async def rotate(
+    job: Invocation,
+    key: KeyArgument,
+    overlap: Annotated[
+        str | None, Option(metavar="DURATION", help="How long the old one still works: an hour, at most a week.")
+    ] = None,
+) -> None:
     """Make a new key like this one, which then ends. The new secret is shown this once."""
     async with as_person(job) as client:
-        made = await client.rotate_key(key)
+        made = await client.rotate_key(key, overlap)
     _show_secret(job, made)
 
 

@@ -45,7 +45,8 @@ async def identify(
 ) -> None:
     """Say what else is this person's own, in place of what was said before: agents use it as if the task named it."""
     async with as_person(job) as client:
-        job.out.document(await client.identify_person(person, [_identifier(one) for one in own or ()]))
+        said: dict[str, Json] = {"identifiers": [_identifier(one) for one in own or ()]}
+        job.out.document(await client.act("people", person, "identifiers", said))
 
 
 def _identifier(text: str) -> dict[str, Json]:
@@ -63,7 +64,7 @@ async def link(
 ) -> None:
     """Make a link that signs a person in to the pages: it works once, for a quarter of an hour."""
     async with as_person(job) as client:
-        job.out.document(await client.sign_in_link(person))
+        job.out.document(await client.act("people", person, "link", {}))
     job.out.note("Whoever opens it is that person: hand it over as you would a password.")
 
 
@@ -71,15 +72,42 @@ async def link(
 async def suspend(
     job: Invocation, person: Annotated[str, Argument(metavar="PERSON", help="E-mail address or per_ id.")]
 ) -> None:
-    """Stop a person: their keys, answers and agents stop with them."""
+    """Stop a person: their keys, answers and agents stop with them, and what runs for them is killed."""
     async with as_person(job) as client:
         job.out.document(await client.change("people", person, {"state": "suspended"}))
+
+
+@command(app, "depart", example="remit person depart grace@example.test --to ada@example.test --dry-run")
+async def depart(
+    job: Invocation,
+    person: Annotated[str, Argument(metavar="PERSON", help="E-mail address or per_ id.")],
+    to: Annotated[str | None, Option(metavar="PERSON", help="Who owns their agents from now on.")] = None,
+    reason: Annotated[str | None, Option(help="Why, for the log.")] = None,
+    *,
+    dry_run: Annotated[bool, Option("--dry-run", help="Say what would happen, and change nothing.")] = False,
+) -> None:
+    """Let a person leave: their agents are suspended and handed on, their sessions and every key they knew end."""
+    given: dict[str, Json] = {"to": to, "reason": reason, "dry_run": dry_run or None}
+    body = {name: value for name, value in given.items() if value is not None}
+    async with as_person(job) as client:
+        answer = await client.act("people", person, "depart", body)
+    lines = [(name, answer[name]) for name in ("person", "state", "to", "event")]
+    lines += [(f"agent {one['agent']}", f"{one['was']} > {one['state']}") for one in answer["agents"]]
+    job.out.document(answer, [*lines, *answer["stopped"].items()])
+    if answer["dry_run"]:
+        job.out.note("Nothing was changed: this is what would happen.")
+    elif answer["state"] == "asked":
+        job.out.note(
+            "Another administrator must agree, by the same command, within a day. Till then: `person suspend`."
+        )
+    elif answer["agents"] and to is not None:
+        job.out.note("Its new owner looks at each agent, then `remit agent activate` and `remit key create`.")
 
 
 @command(app, "reinstate", example="remit person reinstate grace@example.test")
 async def reinstate(
     job: Invocation, person: Annotated[str, Argument(metavar="PERSON", help="E-mail address or per_ id.")]
 ) -> None:
-    """Undo a suspension."""
+    """Undo a suspension or a departure; what was stopped or handed on stays so."""
     async with as_person(job) as client:
         job.out.document(await client.change("people", person, {"state": "active"}))

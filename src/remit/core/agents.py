@@ -29,6 +29,10 @@ class Agent:
     expires: int | None
     review_by: int | None
     created: int
+    blueprint: str | None = None  # the id of what it is an instance of
+    blueprint_version: int = 0
+    model: str | None = None
+    deputy: str | None = None  # another person, who may do for this agent what its owner may
 
     def missing(self) -> tuple[str, ...]:
         """What activation still lacks, in words; a grant is checked where grants are known."""
@@ -36,5 +40,14 @@ class Agent:
         return tuple(name for name, value in wanted.items() if not value)
 
     def live(self, now: int) -> bool:
-        """Whether this agent may act at ``now``; an absent expiry is no."""
-        return self.state == "active" and not self.missing() and self.expires is not None and now < self.expires
+        """Whether this agent may act at ``now``; an absent expiry is no, and so is a review that is overdue."""
+        lasts = self.expires is not None and now < self.expires
+        return self.state == "active" and not self.missing() and lasts and not self.due(now)
+
+    def due(self, now: int) -> bool:
+        """Whether a person should have looked at this agent again by ``now``, and has not."""
+        return self.review_by is not None and now >= self.review_by
+
+    def answered_for_by(self, person: str) -> bool:
+        """Whether this person (a ``per_`` id) answers for the agent: its owner, or the owner's deputy."""
+        return person in (self.owner, self.deputy)

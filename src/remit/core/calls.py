@@ -70,6 +70,7 @@ class Call:
     deadline: int
     reservations: tuple[Reservation, ...] = ()
     approval: str | None = None
+    stopped: int | None = None  # the event that its session was killed while it was under way
 
     @property
     def server(self) -> str:

@@ -13,7 +13,11 @@ KeyPurpose: TypeAlias = Literal["host", "session", "person"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """One key. ``agent`` is set for host and session keys, ``person`` for person keys; ``expires`` None only there."""
+    """One key. ``agent`` is set for host and session keys, ``person`` for person keys; ``expires`` None only there.
+
+    ``tools`` are references, of which all that comes of the key reaches no other; None leaves it to the agent's grants.
+    ``addresses`` are the networks from which it may be presented; none leaves it to anyone.
+    """
 
     org: str
     id: str
@@ -24,6 +28,8 @@ class Key:
     expires: int | None
     state: Literal["active", "revoked"]
     created: int
+    tools: tuple[str, ...] | None = None
+    addresses: tuple[str, ...] = ()
 
     def live(self, now: int) -> bool:
         """Whether this key may be used at ``now``."""

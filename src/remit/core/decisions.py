@@ -31,6 +31,11 @@ REASONS: Final[dict[str, ReasonForm]] = {
         2, "too many refused calls, so this session rests", "Stop repeating refused calls, and wait."
     ),
     "agent.not_live": ReasonForm(2, "an agent on the chain is not active", "Ask the agent's owner."),
+    "agent.review_due": ReasonForm(
+        2,
+        "an agent on the chain is past its review date",
+        "Wait until its owner has reviewed it: `remit agent review`.",
+    ),
     "owner.not_live": ReasonForm(2, "the owner of an agent on the chain is not active", "Ask an administrator."),
     "principal.not_live": ReasonForm(2, "the person this session acts for is not active", "Ask an administrator."),
     "tool.unknown": ReasonForm(2, "there is no such tool here", "Do not retry; use a tool from tools/list.", True),

@@ -23,7 +23,7 @@ class Kind(IntEnum):
 
     1-9 log and store, 10-19 agents and people, 20-29 servers, tools, reviews, 30-39 grants and policies,
     40-49 credentials, 50-59 sessions, 60-69 calls, 70-79 approvals, 80-89 guards, 90-99 runs,
-    100-119 clients, consents and sign-ins.
+    100-119 clients, consents and sign-ins, 120-129 departures and blueprints.
     """
 
     GENESIS = 1
@@ -38,6 +38,7 @@ class Kind(IntEnum):
     PERSON_ADDED = 16
     PERSON_CHANGED = 17
     PERSON_SUSPENDED = 18
+    AGENT_REVIEWED = 19
     SERVER_ADDED = 20
     SERVER_CHANGED = 21
     SERVER_RETIRED = 22
@@ -77,6 +78,7 @@ class Kind(IntEnum):
     UNKNOWN = 64
     SETTLED = 65
     REDACTED = 66
+    INTERRUPTED = 67
     APPROVED = 70
     APPROVAL_DENIED = 71
     APPROVAL_VOID = 72
@@ -93,6 +95,10 @@ class Kind(IntEnum):
     REPLAYED = 107
     SIGNED_IN = 108
     SIGNED_OUT = 109
+    DEPARTURE_ASKED = 120
+    PERSON_DEPARTED = 121
+    BLUEPRINT_APPLIED = 122
+    BLUEPRINT_RETIRED = 123
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,7 @@ class Grant:
     expires: int
     state: Literal["active", "revoked"]
     created: int
+    template: str | None = None  # of an instance: which of its blueprint's templates this was made of
 
     def live(self, now: int) -> bool:
         """Whether this grant counts at ``now``."""

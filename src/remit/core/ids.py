@@ -12,13 +12,13 @@ from typing import Final, Literal, TypeAlias
 from remit.core.errors import InvalidDocument
 
 Prefix: TypeAlias = Literal[
-    "org", "per", "agt", "srv", "tol", "rev", "grt", "key", "ses", "apr", "run", "acr", "rul", "cli"
+    "org", "per", "agt", "srv", "tol", "rev", "grt", "key", "ses", "apr", "run", "acr", "rul", "cli", "dep", "blp"
 ]
 
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 RANDOM_BYTES: Final = 10
 _DIGITS: Final = 26
-_ID = re.compile(r"(org|per|agt|srv|tol|rev|grt|key|ses|apr|run|acr|rul|cli)_[0-7][0-9a-hjkmnp-tv-z]{25}")
+_ID = re.compile(r"(org|per|agt|srv|tol|rev|grt|key|ses|apr|run|acr|rul|cli|dep|blp)_[0-7][0-9a-hjkmnp-tv-z]{25}")
 _SLUG = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _CALL_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,64}")

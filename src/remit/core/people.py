@@ -20,7 +20,7 @@ class Person:
     email: str
     name: str
     roles: tuple[Role, ...]
-    state: Literal["active", "suspended"]
+    state: Literal["active", "suspended", "departed"]
     created: int
     identifiers: tuple[tuple[str, str], ...] = ()
 

@@ -15,10 +15,12 @@ from typing import Protocol, TypeAlias, TypeVar
 from remit.core.access import AccessRequest, AccessState
 from remit.core.agents import Agent
 from remit.core.approvals import Approval, ApprovalState
+from remit.core.blueprints import Blueprint
 from remit.core.calls import Call, Reservation
 from remit.core.canonical import Json, Written
 from remit.core.clients import Client
 from remit.core.credentials import Key
+from remit.core.departures import Departure
 from remit.core.events import EventDraft
 from remit.core.grants import Grant
 from remit.core.people import Person
@@ -29,9 +31,36 @@ from remit.core.sessions import FlowState, Session
 from remit.core.tools import Definition, Tool, ToolReview
 
 Noun: TypeAlias = (
-    Person | Agent | Server | Definition | Tool | ToolReview | Grant | Key | PolicyRevision | Rule | Client
+    Person
+    | Agent
+    | Server
+    | Definition
+    | Tool
+    | ToolReview
+    | Grant
+    | Key
+    | PolicyRevision
+    | Rule
+    | Client
+    | Departure
+    | Blueprint
 )
-N = TypeVar("N", Person, Agent, Server, Definition, Tool, ToolReview, Grant, Key, PolicyRevision, Rule, Client)
+N = TypeVar(
+    "N",
+    Person,
+    Agent,
+    Server,
+    Definition,
+    Tool,
+    ToolReview,
+    Grant,
+    Key,
+    PolicyRevision,
+    Rule,
+    Client,
+    Departure,
+    Blueprint,
+)
 
 
 class Clock(Protocol):

@@ -301,9 +301,9 @@ class ToolCalls:
             return request.answer(wire.tool_error(text))
         # An Allow with reasons is one of observe mode, which is to be seen wherever its result is.
         notice = decision.document() if decision.reasons else None
-        if said is not None:
+        if said is not None and not delivery.withheld:
             return request.answer(wire.tool_error(f"{said} [event {delivery.event}]", notice, code=code))
-        if delivery.withheld and request.method != CALL:
+        if delivery.withheld and (said is not None or request.method != CALL):
             text = f"Remit: {delivery.withheld}. [event {delivery.event}]"
             return request.answer(wire.tool_error(text, notice, code=code))
         if notice is not None:

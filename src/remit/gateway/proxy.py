@@ -18,7 +18,7 @@ from remit.core.credentials import SessionCaller
 from remit.core.entitlements import CALL, is_reserved, nowhere
 from remit.core.errors import BadInput, NotFound, RemitError, TooLarge, Unauthenticated
 from remit.core.ids import tool_ref
-from remit.doors import headers_of, own_origin, read_body
+from remit.doors import headers_of, own_origin, peer, read_body
 from remit.gateway import planning, revisions, wire
 from remit.gateway.calls import ToolCalls, mirrors_of
 from remit.gateway.exchange import Exchange
@@ -165,7 +165,8 @@ class Gateway:
         return b"www-authenticate", f'Bearer realm="remit", {wrong}resource_metadata="{about}"'.encode("ascii")
 
     async def _caller(self, scope: Scope, headers: Mapping[str, str]) -> SessionCaller:
-        caller = await authenticate(self._deps, headers.get("authorization"))
+        place = peer(scope, self._deps.trusted_proxies)
+        caller = await authenticate(self._deps, headers.get("authorization"), place)
         return await as_session(self._deps, caller, f"{self._deps.issuer}{scope['path']}")
 
     async def _answer(self, scope: Scope, exchange: Exchange) -> Answer:

@@ -29,7 +29,7 @@ from remit.core.canonical import Json, canonical
 from remit.core.errors import NotFound, Unauthenticated, Unavailable
 from remit.sdk.answers import HINT, NOT_KNOWN, broken_off, parse, refusal, unreachable
 
-Noun: TypeAlias = Literal["agents", "servers", "grants", "keys", "people", "rules", "clients"]
+Noun: TypeAlias = Literal["agents", "servers", "grants", "keys", "people", "rules", "clients", "blueprints"]
 Document: TypeAlias = dict[str, Any]
 
 # A call that waits for an upstream may take a minute; nothing else takes as long.
@@ -247,6 +247,10 @@ class RemitClient:
         """Stop an agent at once, with its sessions, tokens and pending questions."""
         return await self._object("POST", f"/v1/agents/{_part(agent)}/kill", {"reason": reason})
 
+    async def act(self, noun: Noun, name: str, verb: str, body: Mapping[str, Json]) -> Document:
+        """Do something to one record that its routes have a verb for, such as ``review`` for an agent."""
+        return await self._object("POST", f"/v1/{noun}/{_part(name)}/{verb}", body)
+
     async def reach(self, agent: str, without: str | None = None) -> Document:
         """What an agent could do with what it holds; ``without`` leaves out a grant (id) or a tool (reference)."""
         return await self._object("GET", f"/v1/agents/{_part(agent)}/reach", params={"without": without})
@@ -256,21 +260,9 @@ class RemitClient:
         params = {"since": since, "young": "true" if young else None}
         return await self._object("GET", f"/v1/agents/{_part(agent)}/advice", params=params)
 
-    async def rotate_key(self, key: str) -> Document:
-        """A new key in place of this one; the new secret appears once."""
-        return await self._object("POST", f"/v1/keys/{_part(key)}/rotate", {})
-
-    async def renew_client_secret(self, client: str) -> Document:
-        """A new secret for an OAuth client; the old one ends in an hour, the new one appears once."""
-        return await self._object("POST", f"/v1/clients/{_part(client)}/secret", {})
-
-    async def identify_person(self, person: str, identifiers: Sequence[Mapping[str, Json]]) -> Document:
-        """Say what further values are a person's own, in place of what was said before."""
-        return await self._object("POST", f"/v1/people/{_part(person)}/identifiers", {"identifiers": list(identifiers)})
-
-    async def sign_in_link(self, person: str) -> Document:
-        """A link that signs a person in to the pages, once."""
-        return await self._object("POST", f"/v1/people/{_part(person)}/link", {})
+    async def rotate_key(self, key: str, overlap: str | None = None) -> Document:
+        """A new key in place of this one, which works on for the duration ``overlap``; the new secret appears once."""
+        return await self._object("POST", f"/v1/keys/{_part(key)}/rotate", {"overlap": overlap} if overlap else {})
 
     async def sync_server(self, server: str) -> Document:
         """List the server's tools now and say what is new, changed or gone."""

@@ -95,7 +95,7 @@ async def close(deps: Deps, caller: PersonCaller, id: str, reason: str) -> dict[
     now = deps.clock.now()
     async with deps.store.unit(deps.org) as unit:
         found, agent = await seen(unit, caller, id)
-        if not caller.person.has("administrator") and agent.owner != caller.person.id:
+        if not caller.person.has("administrator") and not agent.answered_for_by(caller.person.id):
             raise Forbidden("only an administrator or the agent's owner may close its requests")
         if found.state_at(now) != "open":
             raise WrongState(f"it is {found.state_at(now)}")
@@ -190,5 +190,5 @@ def _may_see(caller: PersonCaller, agent: Agent | None) -> bool:
     if agent is None:
         return False
     return caller.person.has("auditor", "administrator") or (
-        caller.person.state == "active" and agent.owner == caller.person.id
+        caller.person.state == "active" and agent.answered_for_by(caller.person.id)
     )

@@ -49,7 +49,7 @@ async def advise(
     now = deps.clock.now()
     async with deps.store.view(deps.org) as view:
         agent = await find(view, Agent, named)
-        if agent.owner != caller.person.id and not caller.person.has("auditor", "administrator"):
+        if not agent.answered_for_by(caller.person.id) and not caller.person.has("auditor", "administrator"):
             raise Forbidden("advice on an agent is for its owner, an auditor or an administrator")
         known = await directory(view)
         tools = await view.nouns.all(Tool)

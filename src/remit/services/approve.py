@@ -7,7 +7,8 @@ to a record that the call refers to. A no is a veto: the same question is not as
 What the question shows, and a note, are kept in the log alone, sealed for their person: erasing that person reaches
 them, and what can't be shown any more can't be approved.
 
-Four eyes: the agent's owner may not answer for their own agent while another active approver exists.
+Four eyes: the agent's owner, and the owner's deputy, may not answer for their own agent while another active approver
+exists.
 """
 
 from dataclasses import dataclass, replace
@@ -306,7 +307,7 @@ async def _may_see(unit: Unit, caller: PersonCaller, approval: Approval) -> bool
     if caller.person.has("approver", "auditor", "administrator"):
         return True
     agent = await unit.nouns.get(Agent, approval.agent)
-    return caller.person.state == "active" and agent is not None and agent.owner == caller.person.id
+    return caller.person.state == "active" and agent is not None and agent.answered_for_by(caller.person.id)
 
 
 async def _may_answer(unit: Unit, caller: PersonCaller, approval: Approval) -> None:
@@ -315,10 +316,12 @@ async def _may_answer(unit: Unit, caller: PersonCaller, approval: Approval) -> N
     if person is None or not person.has("approver"):
         raise Forbidden("answering needs the role approver")
     agent = await unit.nouns.get(Agent, approval.agent)
-    if agent is not None and agent.owner == caller.person.id:
+    if agent is not None and agent.answered_for_by(caller.person.id):
+        # The owner gives way to every other approver, also to the deputy; the deputy to all but the owner.
+        before = {agent.owner, caller.person.id}
         people = await unit.nouns.all(Person)
-        if any(person.has("approver") and person.id != caller.person.id for person in people):
-            raise Forbidden("four eyes: the agent's owner may not answer while another approver is active")
+        if any(person.has("approver") and person.id not in before for person in people):
+            raise Forbidden("four eyes: who answers for the agent may not answer while another approver is active")
 
 
 def _event(kind: Kind, approval: Approval, actor: str, codes: tuple[str, ...]) -> EventDraft:

@@ -253,7 +253,7 @@ def _payload(deps: Deps, sealed: Sequence[Private]) -> dict[str, Json]:
 async def _owned(view: Unit, caller: PersonCaller) -> set[str]:
     if caller.person.state != "active":
         raise Forbidden
-    return {agent.id for agent in await view.nouns.all(Agent) if agent.owner == caller.person.id}
+    return {agent.id for agent in await view.nouns.all(Agent) if agent.answered_for_by(caller.person.id)}
 
 
 def _index(event: Json) -> int:

@@ -11,6 +11,7 @@ from remit.core.credentials import Caller, HostCaller, Key, PersonCaller, Sessio
 from remit.core.errors import Forbidden, Unauthenticated
 from remit.core.people import Person
 from remit.core.times import MINUTE, SECOND
+from remit.services import whereabouts
 from remit.services.deps import Deps
 from remit.services.misuse import misused
 from remit.services.sessions import standing_session
@@ -25,11 +26,16 @@ STALE: Final = SECOND
 """How long a caller stays authenticated while its request is still coming in; then a door asks again."""
 
 
-async def authenticate(deps: Deps, authorization: str | None) -> Caller:
-    """The caller behind an ``Authorization`` header value. Raises ``Unauthenticated``."""
+async def authenticate(deps: Deps, authorization: str | None, peer: str | None = None) -> Caller:
+    """The caller behind an ``Authorization`` header value. Raises ``Unauthenticated``.
+
+    ``peer`` is the address that it came from, None where nobody knows (``doors.peer``).
+    """
     scheme, _, credential = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not credential:
         raise Unauthenticated("no bearer credential was sent")
+    if credential.startswith(apikeys.PREFIX):
+        await whereabouts.check(deps, credential, peer)
     for checker in CHECKERS:
         caller = await checker(deps, credential)
         if caller is not None:

@@ -157,7 +157,15 @@ class Authority:
         agent, person = self.agents.get(member), self.people.get(member)
         if agent is not None:
             owner = self.people.get(agent.owner or "")
-            return [agent.state, agent.expires, agent.owner, agent.name, agent.mode, owner.state if owner else None]
+            facts: list[Json] = [
+                agent.state,
+                agent.expires,
+                agent.owner,
+                agent.name,
+                agent.mode,
+                owner.state if owner else None,
+            ]
+            return facts if agent.review_by is None else [*facts, agent.review_by]
         return [person.state, list(person.roles)] if person else ["unknown"]
 
 

@@ -1,6 +1,7 @@
 """The life of a tool call, after the effect: ``close_call`` is steps 10 to 12.
 
-(10) The result is checked: it must have the shape of its kind, and credentials that Remit injected are taken out.
+(10) The result is checked: it must have the shape of its kind, and credentials that Remit injected are taken out. Of a
+    call that was under way when its session was killed nothing is shown.
 (11) Its labels are joined into the state that the root session shares, in the same unit of work as
 (12) the outcome, which is recorded before the result is returned to anyone.
 
@@ -33,6 +34,7 @@ from remit.services.learning import Taught
 from remit.services.recorded import first_flow
 from remit.services.subjects import subject, subject_of
 
+_STOPPED: Final = "its session was killed while the call was under way, so nothing of it is shown"
 _CREDENTIAL: Final = "the result was withheld: it held a credential"
 
 
@@ -77,6 +79,8 @@ async def close_call(
         if call.instance != by:
             raise CallClosed(f"{call_id} is forwarded by another, who reports its outcome")
         checked = _checked(method_of(call.tool), outcome.result, clean)
+        if call.stopped is not None:
+            checked = _Checked(_notice(_STOPPED), ("result.stopped",), _STOPPED)
         flow = await unit.sessions.flow(session.root) or first_flow(session)
         authority = await deps.authority.current(unit)
         review = await output_of(unit, authority, call)

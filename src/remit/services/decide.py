@@ -51,6 +51,7 @@ from remit.services import (
     question,
     recorded,
     rules_step,
+    scopes,
 )
 from remit.services.authority import ReviewedTool
 from remit.services.deps import Deps
@@ -75,11 +76,15 @@ class Forwarder:
 
 
 class _No(Exception):
-    """Raised inside a step to end the decision with these reasons."""
+    """Raised inside a step to end the decision with these reasons.
 
-    def __init__(self, *reasons: Reason) -> None:
+    One that is not ``lasting`` hangs on who asks, and is not given again from memory.
+    """
+
+    def __init__(self, *reasons: Reason, lasting: bool = True) -> None:
         super().__init__(reasons[0].code)
         self.reasons = reasons
+        self.lasting = lasting
 
 
 async def open_call(
@@ -146,7 +151,8 @@ async def _decide(
         return await judge(deps, unit, facts, known, forwarder)  # (4) to (8)
     except _No as no:
         decision = await _deny(deps, unit, facts, no.reasons)
-        deps.refusals.keep(facts, no.reasons, decision)
+        if no.lasting:
+            deps.refusals.keep(facts, no.reasons, decision)
         return decision
 
 
@@ -179,6 +185,9 @@ def _live(facts: Facts, presented: str, above: Sequence[Session]) -> None:
     dead = live.trouble(facts, presented, above)
     if dead is not None:
         raise _No(dead)
+    named = scopes.within(facts.authority, presented, facts.session, above)
+    if named is not None and facts.call.tool not in named:
+        raise _No(Reason("tool.unknown"), lasting=False)
 
 
 def _tool(facts: Facts) -> ReviewedTool:

@@ -16,7 +16,10 @@ from remit.tokens.keys import SecretBox
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
-    """``instance`` names this process: an intent that it opened is unknown once the process is gone."""
+    """``instance`` names this process: an intent that it opened is unknown once the process is gone.
+
+    ``two_administrators`` and ``trusted_proxies`` are the settings of those names.
+    """
 
     org: str
     issuer: str
@@ -28,6 +31,8 @@ class Deps:
     tokens: SessionTokens
     box: SecretBox
     authority: AuthorityCache
+    two_administrators: bool = False
+    trusted_proxies: tuple[str, ...] = ()
     refusals: Refusals = field(default_factory=Refusals)
     memories: Memories = field(default_factory=Memories)
 

@@ -9,12 +9,13 @@ names that people use, nouns the ids. Tool reviews have a file of their own, ``r
 import ipaddress
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
 from remit.core import amounts
 from remit.core.agents import Agent, AgentMode
+from remit.core.blueprints import Blueprint
 from remit.core.canonical import Json
 from remit.core.errors import InvalidDocument
 from remit.core.grants import Grant, Limits, NamedTool, Per, ToolsByEffect, ToolSelector
@@ -43,11 +44,12 @@ N = TypeVar("N", bound=_Named)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """People, agents and servers by id, retired ones included: they still have to be named in old documents."""
+    """People, agents, servers and blueprints by id, retired ones included: old documents still name them."""
 
     people: Mapping[str, Person]
     agents: Mapping[str, Agent]
     servers: Mapping[str, Server]
+    blueprints: Mapping[str, Blueprint] = field(default_factory=dict)
 
     def person(self, named: str, pointer: str) -> Person:
         """The person with this e-mail address or id; else ``InvalidDocument`` at ``pointer``."""
@@ -71,6 +73,7 @@ async def directory(unit: Unit) -> Directory:
         people={person.id: person for person in await unit.nouns.all(Person)},
         agents={agent.id: agent for agent in await unit.nouns.all(Agent)},
         servers={server.id: server for server in await unit.nouns.all(Server)},
+        blueprints={blueprint.id: blueprint for blueprint in await unit.nouns.all(Blueprint)},
     )
 
 
@@ -131,12 +134,15 @@ def person_document(person: Person) -> dict[str, Json]:
 def read_agent(document: Document, known: Directory, *, org: str, id: str, created: int) -> Agent:
     """A draft. The owner must exist; what else is missing, activation will ask for. Raises ``InvalidDocument``."""
     check_document("Agent", document)
-    owner, purpose = document.get("owner"), document.get("purpose")
+    owner, deputy, purpose = (document.get(name) for name in ("owner", "deputy", "purpose"))
+    if deputy is not None and (owner is None or known.person(str(deputy), "/deputy") == known.person(str(owner), "")):
+        raise InvalidDocument("a deputy is another person than the owner", pointer="/deputy")
     return Agent(
         org=org,
         id=id,
         name=str(document["name"]),
         owner=known.person(str(owner), "/owner").id if owner is not None else None,
+        deputy=known.person(str(deputy), "/deputy").id if deputy is not None else None,
         purpose=str(purpose) if purpose is not None else None,
         mode=cast("AgentMode", document.get("mode", "delegated")),
         state="draft",
@@ -148,9 +154,13 @@ def read_agent(document: Document, known: Directory, *, org: str, id: str, creat
 
 def agent_document(agent: Agent, known: Directory) -> dict[str, Json]:
     """The agent as people read it; members that it lacks are left out."""
-    owner = known.people.get(agent.owner) if agent.owner else None
+    owner, deputy = (known.people.get(one) if one else None for one in (agent.owner, agent.deputy))
     optional: dict[str, Json] = {
         "owner": owner.email if owner else None,
+        "deputy": deputy.email if deputy else None,
+        "blueprint": known.blueprints[agent.blueprint].name if agent.blueprint else None,
+        "blueprint_version": agent.blueprint_version or None,
+        "model": agent.model,
         "purpose": agent.purpose,
         "expires": to_text(agent.expires) if agent.expires is not None else None,
         "review_by": to_text(agent.review_by) if agent.review_by is not None else None,
@@ -320,11 +330,11 @@ def read_grant(
         agent=known.agent(str(agent), "/agent").id if agent is not None else None,
         person=known.person(str(person), "/person").id if person is not None else None,
         tools=tuple(
-            _selector(item, known, effects, f"/tools/{position}")
+            read_selector(item, known, effects, f"/tools/{position}")
             for position, item in enumerate(items(document["tools"]))
         ),
         when=str(when) if when is not None else None,
-        limits=_limits(document.get("limits")),
+        limits=read_limits(document.get("limits")),
         expires=from_text(str(document["expires"]), "/expires"),
         state="active",
         created=created,
@@ -338,14 +348,13 @@ def grant_document(grant: Grant, known: Directory) -> dict[str, Json]:
         out["agent"] = known.agents[grant.agent].name
     if grant.person is not None:
         out["person"] = known.people[grant.person].email
-    out["tools"] = [_selector_document(selector, known) for selector in grant.tools]
+    out["tools"] = [selector_document(selector, known) for selector in grant.tools]
     if grant.when is not None:
         out["when"] = grant.when
     if grant.limits:
-        out["limits"] = [
-            {"per": limits.per, **{name: _amount(name, amount) for name, amount in limits.amounts.items()}}
-            for limits in grant.limits
-        ]
+        out["limits"] = limits_document(grant.limits)
+    if grant.template is not None:
+        out["template"] = grant.template
     return out | {
         "expires": to_text(grant.expires),
         "state": grant.state,
@@ -353,7 +362,8 @@ def grant_document(grant: Grant, known: Directory) -> dict[str, Json]:
     }
 
 
-def _selector(item: Json, known: Directory, effects: Mapping[str, Effect], pointer: str) -> ToolSelector:
+def read_selector(item: Json, known: Directory, effects: Mapping[str, Effect], pointer: str) -> ToolSelector:
+    """One granted tool, or tools by server and effect. Raises ``InvalidDocument`` for one that is not approved."""
     if isinstance(item, Mapping):
         server = known.server(str(item["server"]), f"{pointer}/server")
         wanted = tuple(cast("Effect", effect) for effect in texts(item["effects"]))
@@ -366,14 +376,21 @@ def _selector(item: Json, known: Directory, effects: Mapping[str, Effect], point
     return NamedTool(ref, effects[ref])
 
 
-def _selector_document(selector: ToolSelector, known: Directory) -> Json:
+def selector_document(selector: ToolSelector, known: Directory) -> Json:
+    """The same as people read it."""
     if isinstance(selector, NamedTool):
         return selector.ref
     out: dict[str, Json] = {"server": known.servers[selector.server].name, "effects": list(selector.effects)}
     return out | {"future": True} if selector.future else out
 
 
-def _limits(value: Json) -> tuple[Limits, ...]:
+def limits_document(limits: Sequence[Limits]) -> list[Json]:
+    """Ceilings as people read them."""
+    return [{"per": one.per, **{name: _amount(name, amount) for name, amount in one.amounts.items()}} for one in limits]
+
+
+def read_limits(value: Json) -> tuple[Limits, ...]:
+    """One map of ceilings or a list of them, or none. Raises ``InvalidDocument``."""
     if value is None:
         return ()
     one = isinstance(value, Mapping)

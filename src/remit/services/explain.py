@@ -232,7 +232,7 @@ async def _review_of(view: Unit, event: Mapping[str, Json]) -> tuple[ToolReview 
 async def _may_read(view: Unit, caller: PersonCaller, session: Session) -> bool:
     """An auditor; or the owner, where the values are kept for the owner themselves."""
     agent = await view.nouns.get(Agent, session.agent)
-    own = agent is not None and agent.owner == caller.person.id and caller.person.state == "active"
+    own = agent is not None and agent.answered_for_by(caller.person.id) and caller.person.state == "active"
     return caller.person.has("auditor", "administrator") or (own and subject(session, agent) == caller.person.id)
 
 

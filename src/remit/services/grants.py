@@ -14,9 +14,9 @@ from remit.core.errors import InvalidDocument, NotFound, WrongState
 from remit.core.events import EventDraft, Kind
 from remit.core.grants import Grant, NamedTool
 from remit.core.ports import Unit
-from remit.core.tools import COUNTED_EFFECTS, LimitReview
+from remit.core.tools import COUNTED_EFFECTS, Effect, LimitReview
 from remit.policy.engine import check_grant
-from remit.services.authority import ReviewedTool
+from remit.services.authority import Authority, ReviewedTool
 from remit.services.deps import Deps, require
 from remit.services.documents import CALLS, Directory, Document, committed, directory, grant_document, read_grant
 from remit.services.registry import prove, require_reader
@@ -33,25 +33,37 @@ async def apply(deps: Deps, caller: PersonCaller, document: Document) -> dict[st
     async with deps.store.unit(deps.org) as unit:
         known = await directory(unit)
         authority = await prove(unit)
-        approved = {ref: one for ref, one in authority.tools.items() if _approved(one)}
-        # Never earlier than an approval that it may rely on, whatever the clock of the reviewer's process said.
-        created = max([now, *(one.tool.approved_at or 0 for one in approved.values())])
-        effects = {ref: one.review.effect for ref, one in approved.items()}
+        effects, created = grantable(authority, now)
         grant = read_grant(document, known, effects, org=deps.org, id=deps.new_id("grt"), created=created)
         _check_holder(grant, known)
         if grant.expires <= now:
             raise InvalidDocument("this grant would have expired already", pointer="/expires")
-        reached = {ref: one for ref, one in approved.items() if grant.reaches(one.tool)}
-        _check_selectors(grant, reached, known)
-        # Also what is away or in quarantine at this moment: a server chooses when it lists a tool again.
-        coming = {ref: one for ref, one in authority.tools.items() if grant.reaches(one.tool)}
-        _check_counted(coming)
-        check_limits(grant, coming)
-        check_grant(grant, [one.facts for one in coming.values()])
+        check(authority, grant, known)
         await unit.nouns.add(grant)
         await prove(unit)
         await unit.log.append(_event(Kind.GRANT_APPLIED, caller, grant, known, committed(document)))
         return grant_document(grant, known)
+
+
+def grantable(authority: Authority, now: int) -> tuple[dict[str, Effect], int]:
+    """The effects of the approved tools by reference, and the time that a grant made ``now`` carries.
+
+    Never earlier than an approval that it may rely on, whatever the clock of the reviewer's process said.
+    """
+    approved = {ref: one for ref, one in authority.tools.items() if _approved(one)}
+    created = max([now, *(one.tool.approved_at or 0 for one in approved.values())])
+    return {ref: one.review.effect for ref, one in approved.items()}, created
+
+
+def check(authority: Authority, grant: Grant, known: Directory) -> None:
+    """Hold a grant against what is reviewed at this moment. Raises ``InvalidDocument``, ``InvalidPolicy``."""
+    reached = {ref: one for ref, one in authority.tools.items() if _approved(one) and grant.reaches(one.tool)}
+    _check_selectors(grant, reached, known)
+    # Also what is away or in quarantine at this moment: a server chooses when it lists a tool again.
+    coming = {ref: one for ref, one in authority.tools.items() if grant.reaches(one.tool)}
+    _check_counted(coming)
+    check_limits(grant, coming)
+    check_grant(grant, [one.facts for one in coming.values()])
 
 
 async def revoke(deps: Deps, caller: PersonCaller, id: str) -> dict[str, Json]:
@@ -97,6 +109,11 @@ def _check_holder(grant: Grant, known: Directory) -> None:
     person = known.people.get(grant.person or "")
     if agent is not None and agent.state == "retired":
         raise WrongState(f"agent {agent.name} is retired")
+    if agent is not None and agent.blueprint is not None:
+        raise WrongState(
+            f"agent {agent.name} is an instance: its blueprint says what it may do",
+            hint="`remit blueprint apply`, then make another instance.",
+        )
     if person is not None and person.state != "active":
         raise WrongState(f"person {person.id} is suspended")
 

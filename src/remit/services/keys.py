@@ -4,6 +4,7 @@ Rules
 - A host key states tasks and a session key calls tools; no key is both, and nothing is issued to an agent that is not
   live, since such an agent may lack an owner, a purpose or a grant.
 - Every key of an agent ends, after a year at most. Only the key of a person has no end of its own.
+- A key may be for fewer tools than its agent is granted, and from some networks only; both are looked up at use.
 - A revoked key takes the sessions that it started with it.
 """
 
@@ -19,14 +20,16 @@ from remit.core.people import Person
 from remit.core.ports import Unit
 from remit.core.times import DAY, HOUR, duration, from_text, to_text
 from remit.guards.documents import check_document
+from remit.services import whereabouts
 from remit.services.deps import Deps
-from remit.services.documents import Directory, Document, directory
+from remit.services.documents import Directory, Document, directory, texts
 from remit.services.registry import find, require_owner
-from remit.services.sessions import stop_tree
+from remit.services.stopping import kill_all
 from remit.tokens import apikeys
 
 LONGEST_LIFE: Final = 365 * DAY
 OVERLAP: Final = HOUR
+LONGEST_OVERLAP: Final = 7 * DAY
 
 
 async def create(deps: Deps, caller: PersonCaller, document: Document) -> dict[str, Json]:
@@ -44,8 +47,12 @@ async def create(deps: Deps, caller: PersonCaller, document: Document) -> dict[s
             raise WrongState(
                 f"agent {agent.name} is not live, and nothing is issued to it", hint="`remit agent activate` says why."
             )
-        key, secret = _fresh(
-            deps, cast("KeyPurpose", document["for"]), agent=agent.id, expires=_expiry(document["expires"], now)
+        expires = _expiry(document["expires"], now)
+        key, secret = _fresh(deps, cast("KeyPurpose", document["for"]), agent=agent.id, expires=expires)
+        key = replace(
+            key,
+            tools=await _tools(deps, unit, agent, document.get("tools"), now),
+            addresses=whereabouts.read_networks(texts(document.get("addresses", ())), "/addresses"),
         )
         await _add(unit, caller.person.id, key, agent.owner, Kind.KEY_CREATED)
         return _key_document(key, await directory(unit), now) | {"secret": secret}
@@ -62,8 +69,11 @@ async def create_person_key(deps: Deps, person: Person) -> str:
 async def rotate(deps: Deps, caller: PersonCaller, id: str, overlap: int = OVERLAP) -> dict[str, Json]:
     """A new key like this one, which itself ends after ``overlap`` milliseconds. The new secret is shown this once.
 
-    By an administrator, the agent's owner, or the person whose key it is. Raises ``NotFound``, ``WrongState``.
+    By an administrator, the agent's owner or deputy, or the person whose key it is. It has the same tools and
+    addresses. Raises ``NotFound``, ``WrongState``, ``InvalidDocument`` for an overlap of more than a week.
     """
+    if overlap > LONGEST_OVERLAP:
+        raise InvalidDocument("the old key ends within a week", pointer="/overlap")
     now = deps.clock.now()
     async with deps.store.unit(deps.org) as unit:
         old, subject = await _held(unit, caller, id)
@@ -77,6 +87,7 @@ async def rotate(deps: Deps, caller: PersonCaller, id: str, overlap: int = OVERL
         key, secret = _fresh(
             deps, old.purpose, agent=old.agent, person=old.person, expires=now + life if life is not None else None
         )
+        key = replace(key, tools=old.tools, addresses=old.addresses)
         ends = now + max(overlap, 0)
         await unit.nouns.replace(replace(old, expires=min(ends, old.expires) if old.expires is not None else ends))
         await _add(unit, caller.person.id, key, subject, Kind.KEY_ROTATED, old.id)
@@ -92,10 +103,7 @@ async def revoke(deps: Deps, caller: PersonCaller, id: str) -> dict[str, Json]:
         key, subject = await _held(unit, caller, id)
         if key.state != "active":
             raise WrongState(f"{id} is revoked already")
-        for session in await unit.sessions.live(None, key.id):
-            await stop_tree(
-                unit, session, actor=caller.person.id, kind=Kind.SESSION_KILLED, reason="its key was revoked"
-            )
+        await kill_all(unit, await unit.sessions.live(None, key.id), caller.person.id, "its key was revoked")
         revoked = replace(key, state="revoked")
         await unit.nouns.replace(revoked)
         await unit.log.append(_event(Kind.KEY_REVOKED, caller.person.id, revoked, subject))
@@ -120,7 +128,8 @@ async def list_all(deps: Deps, caller: PersonCaller, agent: str | None = None) -
 
 def _own(caller: PersonCaller, key: Key, known: Directory) -> bool:
     agent = known.agents.get(key.agent or "")
-    return caller.person.state == "active" and caller.person.id in (key.person, agent.owner if agent else None)
+    mine = key.person == caller.person.id or (agent is not None and agent.answered_for_by(caller.person.id))
+    return caller.person.state == "active" and mine
 
 
 async def _held(unit: Unit, caller: PersonCaller, id: str) -> tuple[Key, str]:
@@ -128,12 +137,25 @@ async def _held(unit: Unit, caller: PersonCaller, id: str) -> tuple[Key, str]:
     key = await unit.nouns.get(Key, id)
     agent = await unit.nouns.get(Agent, key.agent) if key is not None and key.agent else None
     subject = key.person if key is not None and key.person else (agent.owner if agent else None)
-    mine = caller.person.state == "active" and subject == caller.person.id
+    ours = agent is not None and agent.answered_for_by(caller.person.id)
+    mine = caller.person.state == "active" and (ours or subject == caller.person.id)
     if key is None or not (mine or caller.person.has("administrator", "auditor")):
         raise NotFound(f"there is no key {id!r}")
     if not mine and not caller.person.has("administrator"):
-        raise Forbidden("this needs the role administrator, or to be the agent's owner")
+        raise Forbidden("this needs the role administrator, or to be the agent's owner or deputy")
     return key, subject or caller.person.id
+
+
+async def _tools(deps: Deps, unit: Unit, agent: Agent, named: Json, now: int) -> tuple[str, ...] | None:
+    """The tools that a key is for, each one that its agent is granted: another would reach nothing."""
+    if named is None:
+        return None
+    authority = await deps.authority.current(unit)
+    for position, ref in enumerate(texts(named)):
+        known = authority.tools.get(ref)
+        if known is None or not authority.grants_reaching(agent.id, known.tool, now):
+            raise InvalidDocument(f"agent {agent.name} holds no grant for {ref}", pointer=f"/tools/{position}")
+    return tuple(texts(named))
 
 
 def _expiry(value: Json, now: int) -> int:
@@ -185,4 +207,8 @@ def _key_document(key: Key, known: Directory, now: int) -> dict[str, Json]:
         "state": "expired" if key.state == "active" and not key.live(now) else key.state,
         "created_at": to_text(key.created),
     }
+    if key.tools is not None:
+        out["tools"] = list(key.tools)
+    if key.addresses:
+        out["addresses"] = list(key.addresses)
     return out | ({"person": person.email} if person else {})

@@ -7,17 +7,19 @@ from remit.core.errors import Unauthenticated
 from remit.core.ports import Unit
 from remit.core.servers import CallerTransport
 from remit.core.sessions import Session
+from remit.services import live, scopes
 from remit.services.authority import Authority, ReviewedTool
 from remit.services.deps import Deps
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """A live session and the authority it is seen under."""
+    """A live session and the authority it is seen under; ``named`` are the only tools that its keys leave, if any."""
 
     session: Session
     authority: Authority
     now: int
+    named: frozenset[str] | None = None
 
     def tools(self) -> tuple[ReviewedTool, ...]:
         """What a gateway may list: reached, within the sealed plan, and on a server that a gateway can forward to."""
@@ -27,6 +29,7 @@ class Sight:
             for known in self.authority.listed(self.session.chain, self.now)
             if not isinstance(known.server.transport, CallerTransport)
             and (plan is None or known.tool.ref in plan.tools)
+            and (self.named is None or known.tool.ref in self.named)
         )
 
     def same_as(self, before: "Sight") -> bool:
@@ -39,6 +42,8 @@ class Sight:
         """The tool, if the chain reaches it and a gateway can forward to its server; quarantined or not."""
         known = self.authority.tools.get(ref)
         if known is None or isinstance(known.server.transport, CallerTransport) or known.server.state != "active":
+            return None
+        if self.named is not None and ref not in self.named:
             return None
         return known if self.authority.reached(self.session.chain, known, self.now) else None
 
@@ -67,4 +72,5 @@ async def sight_in(deps: Deps, unit: Unit, caller: SessionCaller) -> Sight:
         key = authority.behind(behind)
         if key is None or not key.live(now):
             raise Unauthenticated("the key behind this session is no longer good", hint="Ask the agent's owner.")
-    return Sight(session, authority, now)
+    named = scopes.within(authority, caller.key, session, await live.above(unit, session))
+    return Sight(session, authority, now, named)

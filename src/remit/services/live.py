@@ -1,6 +1,7 @@
 """Steps 1 and 2 of a tool call: everything that it stands on must be live at this moment, on the whole chain."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from remit.core.decisions import Reason
 from remit.core.errors import InternalError
@@ -34,7 +35,8 @@ def trouble(facts: Facts, presented: str, parents: Sequence[Session]) -> Reason 
                 return Reason("principal.not_live")
             continue
         if not agent.live(now):
-            return Reason("agent.not_live")
+            overdue = agent.due(now) and replace(agent, review_by=None).live(now)
+            return Reason("agent.review_due" if overdue else "agent.not_live")
         owner = authority.people.get(agent.owner or "")
         if owner is None or owner.state != "active":
             return Reason("owner.not_live")

@@ -3,6 +3,7 @@
 Nobody is ever removed: the log names people by id. A suspended person owns nothing that works and answers nothing.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from remit.core.canonical import Json
@@ -15,6 +16,7 @@ from remit.guards.documents import check_document
 from remit.services.deps import Deps, require
 from remit.services.documents import Document, committed, person_document, read_identifiers, read_person
 from remit.services.registry import find, require_reader
+from remit.services.stopping import kill_all, of_person
 
 
 async def found(deps: Deps, email: str, name: str, id: str | None = None) -> Person:
@@ -45,25 +47,35 @@ async def add(deps: Deps, caller: PersonCaller, document: Document) -> dict[str,
 async def suspend(deps: Deps, caller: PersonCaller, named: str) -> dict[str, Json]:
     """Stop a person, by an administrator: their keys, answers and agents stop with them.
 
-    Raises ``WrongState`` for the last active administrator: nobody could undo it.
+    Sessions for them and of their agents are killed, with all below; what waits for a person there is void. Raises
+    ``WrongState`` for the last active administrator: nobody could undo it.
     """
     require(caller, "administrator")
     async with deps.store.unit(deps.org) as unit:
         person = await find(unit, Person, named)
         others = [other for other in await unit.nouns.all(Person) if other.id != person.id]
         if person.state != "active":
-            raise WrongState(f"{person.id} is suspended already")
-        if not any(other.has("administrator") for other in others):
-            raise WrongState("this is the last active administrator", hint="Add another administrator first.")
+            raise WrongState(f"{person.id} is {person.state} already")
+        require_another(others)
+        await kill_all(unit, await of_person(unit, person.id), caller.person.id, "a person was suspended")
         return await _moved(unit, caller, replace(person, state="suspended"), Kind.PERSON_SUSPENDED)
 
 
+def require_another(others: Iterable[Person]) -> None:
+    """Pass if one of the others is an active administrator; else ``WrongState``: nobody could undo anything."""
+    if not any(other.has("administrator") for other in others):
+        raise WrongState("this is the last active administrator", hint="Add another administrator first.")
+
+
 async def reinstate(deps: Deps, caller: PersonCaller, named: str) -> dict[str, Json]:
-    """Undo a suspension, by an administrator. Raises ``WrongState``."""
+    """Undo a suspension or a departure, by an administrator: what was stopped or given away stays so.
+
+    Raises ``WrongState``.
+    """
     require(caller, "administrator")
     async with deps.store.unit(deps.org) as unit:
         person = await find(unit, Person, named)
-        if person.state != "suspended":
+        if person.state == "active":
             raise WrongState(f"{person.id} is not suspended")
         return await _moved(unit, caller, replace(person, state="active"), Kind.PERSON_CHANGED)
 

@@ -52,7 +52,7 @@ async def reach(
     async with deps.store.view(deps.org) as view:
         agent = await find(view, Agent, named)
         authority = await deps.authority.current(view)
-    if agent.owner != caller.person.id and not caller.person.has("auditor", "administrator"):
+    if not agent.answered_for_by(caller.person.id) and not caller.person.has("auditor", "administrator"):
         raise Forbidden("the reach of an agent is for its owner, an auditor or an administrator")
     if without is not None:
         authority = _narrowed(authority, without)

@@ -32,11 +32,11 @@ async def find(unit: Unit, kind: type[T], named: str) -> T:
 
 
 def require_owner(caller: PersonCaller, agent: Agent) -> None:
-    """Pass for an administrator and for the agent's own owner, while active; else ``Forbidden``."""
-    if caller.person.state == "active" and agent.owner == caller.person.id:
+    """Pass for an administrator and for the agent's own owner or deputy, while active; else ``Forbidden``."""
+    if caller.person.state == "active" and agent.answered_for_by(caller.person.id):
         return
     if not caller.person.has("administrator"):
-        raise Forbidden("this needs the role administrator, or to be the agent's owner")
+        raise Forbidden("this needs the role administrator, or to be the agent's owner or deputy")
 
 
 def require_reader(caller: PersonCaller) -> None:

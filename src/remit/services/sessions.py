@@ -23,6 +23,7 @@ from remit.core.ports import Unit
 from remit.core.sessions import FlowState, Plan, Session, narrower
 from remit.core.times import DAY, HOUR, MINUTE, duration, to_text
 from remit.guards.documents import check_document
+from remit.services import in_flight
 from remit.services.deps import Deps
 from remit.services.misuse import misused
 from remit.services.subjects import owner_of, subject, subject_of
@@ -33,6 +34,7 @@ DEFAULT_LIFE: Final = HOUR
 LONGEST_LIFE: Final = 30 * DAY
 EXPIRED_AT_ONCE: Final = 1_000
 MAX_DEPTH: Final = 8
+OVERDUE: Final = "Its owner, the owner's deputy or an administrator looks at it: `remit agent review`."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,13 +126,13 @@ async def end(deps: Deps, caller: Caller, session_id: str, reason: str) -> None:
 
 
 async def kill(deps: Deps, caller: PersonCaller, session_id: str, reason: str) -> dict[str, Json]:
-    """Stop a session at once, with all that hangs on it. By an administrator or the agent's owner."""
+    """Stop a session at once, with all that hangs on it. By an administrator, or the agent's owner or deputy."""
     async with deps.store.unit(deps.org) as unit:
         session = await unit.sessions.get(session_id)
         agent = await unit.nouns.get(Agent, session.agent) if session else None
         if session is None or agent is None:
             raise NotFound(f"there is no session {session_id}")
-        if not caller.person.has("administrator") and agent.owner != caller.person.id:
+        if not caller.person.has("administrator") and not agent.answered_for_by(caller.person.id):
             if not caller.person.has("auditor"):
                 raise NotFound(f"there is no session {session_id}")  # to whom it is not shown, it is not there
             raise Forbidden("only an administrator or the agent's owner may kill its sessions")
@@ -169,7 +171,10 @@ def below(session: Session, family: Sequence[Session]) -> set[str]:
 
 
 async def stop_tree(unit: Unit, session: Session, *, actor: str, kind: Kind, reason: str) -> dict[str, Json]:
-    """Stop a session and every session below it; void what waits for a person. Counts, and the last event."""
+    """Stop a session and every session below it; void what waits for a person. Counts, and the last event.
+
+    A kill also marks the calls that are under way, so that nobody is shown what they bring back.
+    """
     family = await unit.sessions.of_root(session.root)
     inside = below(session, family)
     event = -1
@@ -191,7 +196,16 @@ async def stop_tree(unit: Unit, session: Session, *, actor: str, kind: Kind, rea
     for approval in await unit.approvals.pending_of(session.root):
         if approval.session in inside:
             voided += await _void(unit, approval, actor)
-    counts: Json = {"sessions": len(stopped), "tokens": len(stopped), "approvals": voided, "agents": 0}
+    calls = 0
+    if kind == Kind.SESSION_KILLED:
+        calls = await in_flight.mark(unit, {other.id: other for other in stopped}, actor)
+    counts: Json = {
+        "sessions": len(stopped),
+        "tokens": len(stopped),
+        "approvals": voided,
+        "agents": 0,
+        "calls": calls,
+    }
     return {"killed": counts, "event": event if event >= 0 else None}
 
 
@@ -266,6 +280,8 @@ async def _own_agent(unit: Unit, host: HostCaller, named: str, now: int) -> Agen
     if agent is None or agent.id != host.agent:
         raise Forbidden("a host key starts sessions only for its own agent")
     owner = await unit.nouns.get(Person, agent.owner) if agent.owner else None
+    if agent.state == "active" and agent.due(now):
+        raise WrongState(f"agent {agent.name} is past its review date", hint=OVERDUE)
     if not agent.live(now):
         raise WrongState(f"agent {agent.name} is {agent.state} or expired", hint="Its owner can activate it.")
     if owner is None or owner.state != "active":

@@ -9,6 +9,7 @@ import apsw
 from remit.core.access import AccessRequest, AccessState
 from remit.core.agents import Agent
 from remit.core.approvals import Approval, ApprovalState
+from remit.core.blueprints import Blueprint
 from remit.core.calls import Call, Reservation
 from remit.core.clients import Client
 from remit.core.errors import NameTaken, NotFound
@@ -47,7 +48,7 @@ def _name(noun: Noun) -> str | None:
     match noun:
         case Person():
             return noun.email
-        case Agent() | Server() | Rule() | Client():
+        case Agent() | Server() | Rule() | Client() | Blueprint():
             return noun.name
         case Tool():
             return noun.ref

@@ -131,6 +131,14 @@ def page(job: Job, items: Sequence[Json], key: str) -> Json:
     return {"items": shown, "next": names[start + limit - 1] if more else None}
 
 
+def yes(query: Mapping[str, str], name: str) -> bool:
+    """A yes or no of the query string, absent no; else ``InvalidDocument``."""
+    text = query.get(name, "false")
+    if text not in ("true", "false"):
+        raise InvalidDocument(f"{name} is true or false", pointer=f"/{name}")
+    return text == "true"
+
+
 def whole(query: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:
     """A whole number of the query string within bounds; else ``InvalidDocument``."""
     text = query.get(name)

@@ -16,6 +16,8 @@ from remit.web.job import MAX_PAGE, PAGED, Answer, Job, Lines, Octets, Route, Te
 _STATES: Final[tuple[ApprovalState, ...]] = get_args(ApprovalState)
 _REQUEST_STATES: Final[tuple[AccessState, ...]] = get_args(AccessState)
 EVENT_FILTERS: Final = ("kind", "session", "agent", *PAGED)
+LAST_KIND: Final = 199
+"""As the log may have them."""
 _MOST: Final = 2**53
 
 
@@ -95,7 +97,9 @@ async def list_events(job: Job) -> Answer:
     limit = whole(job.query, "limit", 100, least=1, most=200)
     after = whole(job.query, "after", -1, least=0, most=_MOST)
     kinds = [
-        whole({"kind": text}, "kind", 0, least=1, most=119) for text in job.query.get("kind", "").split(",") if text
+        whole({"kind": text}, "kind", 0, least=1, most=LAST_KIND)
+        for text in job.query.get("kind", "").split(",")
+        if text
     ]
     found = await audit.find(
         job.deps,

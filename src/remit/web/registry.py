@@ -10,6 +10,7 @@ from remit.core.times import duration
 from remit.services import (
     advise,
     agents,
+    blueprints,
     grants,
     imports,
     keys,
@@ -24,7 +25,7 @@ from remit.services import (
 )
 from remit.services.deps import Deps
 from remit.services.servers import Place
-from remit.web.job import PAGED, Answer, Job, Made, Route, page
+from remit.web.job import PAGED, Answer, Job, Made, Route, page, yes
 
 Step = Callable[[Deps, PersonCaller, str], Awaitable[dict[str, Json]]]
 
@@ -40,13 +41,22 @@ STEPS: Final[Mapping[str, Mapping[str, Step]]] = {
 
 
 async def list_agents(job: Job) -> Answer:
-    """Every agent."""
-    return page(job, await agents.list_all(job.deps, await job.person()), "id")
+    """Every agent, or those that a person should look at."""
+    back = job.query.get("unused")
+    found = await agents.list_all(
+        job.deps,
+        await job.person(),
+        orphans=yes(job.query, "orphans"),
+        stale=yes(job.query, "stale"),
+        unused=duration(back, "/unused") if back is not None else None,
+    )
+    return page(job, found, "id")
 
 
 async def create_agent(job: Job) -> Answer:
-    """A draft."""
-    return Made(await agents.create(job.deps, await job.person(), job.body))
+    """A draft, or an active instance of a blueprint."""
+    make = blueprints.create_instance if "blueprint" in job.body else agents.create
+    return Made(await make(job.deps, await job.person(), job.body))
 
 
 async def show_agent(job: Job) -> Answer:
@@ -57,6 +67,11 @@ async def show_agent(job: Job) -> Answer:
 async def kill_agent(job: Job) -> Answer:
     """Suspend an agent and stop all it has running."""
     return await agents.kill(job.deps, await job.person(), job.path["id"], job.text("reason"))
+
+
+async def review_agent(job: Job) -> Answer:
+    """A person looked at it, and lets it go on."""
+    return await agents.review(job.deps, await job.person(), job.path["id"], job.body)
 
 
 async def reach_of(job: Job) -> Answer:
@@ -197,7 +212,9 @@ async def show_key(job: Job) -> Answer:
 
 async def rotate_key(job: Job) -> Answer:
     """A new key in place of this one."""
-    return Made(await keys.rotate(job.deps, await job.person(), job.path["id"]))
+    asked = job.body.get("overlap")
+    overlap = duration(str(asked), "/overlap") if asked is not None else keys.OVERLAP
+    return Made(await keys.rotate(job.deps, await job.person(), job.path["id"], overlap))
 
 
 async def move(job: Job, noun: str) -> Answer:
@@ -313,13 +330,22 @@ def _sources(job: Job) -> tuple[tuple[str, str], ...]:
 
 
 ROUTES = (
-    Route("GET", "/v1/agents", "person", list_agents, "all agents", gives="Page", query=PAGED),
+    Route(
+        "GET",
+        "/v1/agents",
+        "person",
+        list_agents,
+        "all agents, or those to look at",
+        gives="Page",
+        query=("orphans", "stale", "unused", *PAGED),
+    ),
     Route("POST", "/v1/agents", "person", create_agent, "a draft of an agent", "Agent", "Agent"),
     Route("GET", "/v1/agents/{id}", "person", show_agent, "one agent", gives="Agent"),
     Route(
         "PATCH", "/v1/agents/{id}", "person", mover("agents"), "activate, suspend or retire", "StateRequest", "Agent"
     ),
     Route("POST", "/v1/agents/{id}/kill", "person", kill_agent, "stop an agent at once", "KillRequest", "Killed"),
+    Route("POST", "/v1/agents/{id}/review", "person", review_agent, "let it go on", "RecertifyRequest", "Agent"),
     Route("GET", "/v1/agents/{id}/reach", "person", reach_of, "what it could do", gives="Reach", query=("without",)),
     Route(
         "GET",
@@ -378,7 +404,7 @@ ROUTES = (
     Route("POST", "/v1/keys", "person", create_key, "a new key", "KeyRequest", "Key"),
     Route("GET", "/v1/keys/{id}", "person", show_key, "one key", gives="Key"),
     Route("PATCH", "/v1/keys/{id}", "person", mover("keys"), "revoke", "StateRequest", "Key"),
-    Route("POST", "/v1/keys/{id}/rotate", "person", rotate_key, "a new key in its place", "TokenRequest", "Key"),
+    Route("POST", "/v1/keys/{id}/rotate", "person", rotate_key, "a new key in its place", "RotateRequest", "Key"),
     Route("GET", "/v1/tools", "person", list_tools, "all tools", gives="Page", query=("state", *PAGED)),
     Route(
         "GET",

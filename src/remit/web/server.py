@@ -20,20 +20,26 @@ from remit.audit.checkpoint import Signer
 from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
 from remit.core.errors import Forbidden, InternalError, InvalidDocument, NotFound, RemitError
-from remit.doors import headers_of, own_origin, read_body
+from remit.doors import headers_of, own_origin, peer, read_body
 from remit.guards.documents import check_document
 from remit.guards.json_in import JsonLimits, as_json, parse
 from remit.problems import PROBLEM, document, problem
 from remit.services.authenticate import STALE, authenticate
 from remit.services.deps import Deps
-from remit.web import clients, records, registry, sessions
+from remit.web import clients, lifecycle, records, registry, sessions
 from remit.web.job import Answer, Doors, Job, Lines, Made, Nothing, Octets, Route, Text
 from remit.web.oauth import oauth_routes
 from remit.web.openapi import openapi
 from remit.web.pages import page_routes
 from remit.web.readiness import Readiness
 
-ROUTES: Final[tuple[Route, ...]] = (*sessions.ROUTES, *registry.ROUTES, *records.ROUTES, *clients.ROUTES)
+ROUTES: Final[tuple[Route, ...]] = (
+    *sessions.ROUTES,
+    *registry.ROUTES,
+    *lifecycle.ROUTES,
+    *records.ROUTES,
+    *clients.ROUTES,
+)
 
 log = structlog.get_logger()
 
@@ -96,13 +102,14 @@ async def _job(deps: Deps, doors: Doors, limits: JsonLimits, route: Route, reque
     headers = headers_of(request.scope)
     if not own_origin(headers, deps.issuer):
         raise Forbidden("requests from this web origin are refused")
-    caller = None if route.who == "nobody" else await authenticate(deps, headers.get("authorization"))
+    sent, place = headers.get("authorization"), peer(request.scope, deps.trusted_proxies)
+    caller = None if route.who == "nobody" else await authenticate(deps, sent, place)
     body: Json = {}
     if route.takes is not None:
         arrived = deps.clock.now()
         raw = await read_body(request.receive, headers, limits.max_bytes)
         if caller is not None and deps.clock.now() - arrived >= STALE:
-            caller = await authenticate(deps, headers.get("authorization"))
+            caller = await authenticate(deps, sent, place)
         body = parse(raw, limits)
         check_document(route.takes, body)
     if not isinstance(body, dict):

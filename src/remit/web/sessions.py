@@ -68,7 +68,7 @@ async def show(job: Job) -> Answer:
         if (
             session is None
             or agent is None
-            or not (caller.person.has("auditor", "administrator") or agent.owner == caller.person.id)
+            or not (caller.person.has("auditor", "administrator") or agent.answered_for_by(caller.person.id))
         ):
             raise NotFound(f"there is no session {job.path['id']}")
         authority = await job.deps.authority.current(view)
