@@ -270,6 +270,17 @@ CLAIMS: dict[str, Claim] = {
     "call:one-intent-per-call-id": Claim(
         "One call id is one call: asked again it gets the same answer and no second intent.", "MP", "ATTACKS G6"
     ),
+    "call:stopped-while-it-waits": Claim(
+        "What is stopped between the yes to a call and its turn at the server is not sent.", "MPU", "DESIGN 2"
+    ),
+    "call:answered-within-its-intent": Claim(
+        "No call is sent that could outlive its intent: its outcome is what is recorded.", "MPU", "DESIGN 2"
+    ),
+    "upstream:nothing-for-an-ended-session": Claim(
+        "No connection or child is opened for a session that has ended, and what was opened is closed.",
+        "MPU",
+        "ATTACKS F9",
+    ),
     "log:no-effect-without-intent": Claim("Nothing is forwarded before its intent is on disk.", "MP", "DESIGN 3"),
     "log:no-lost-record": Claim(
         "No acknowledged record is lost by kill -9, a full disk or two processes.", "MP", "DESIGN 3"

@@ -192,5 +192,5 @@ async def outcomes(house: House, size: int = 0) -> list[dict[str, Any]]:
 async def kept_frames(house: House, index: int) -> Any:
     """What the log keeps of the frames of one outcome, as an auditor reads it."""
     answer = await house.ask("GET", f"/v1/audit/events/{index}", "auditor")
-    payload = answer.json()["payload"]
+    payload = answer.json().get("payload")
     return payload.get("/frames") if isinstance(payload, dict) else payload

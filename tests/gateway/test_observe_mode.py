@@ -87,7 +87,7 @@ async def test_a_definition_that_changes_under_the_mode_is_not_called(house: Hou
     await house.call("office__read_mail", {"id": "1"})
     before = len(house.upstream.effects)
     house.upstream.tools = [READ.replace(b"Read one mail", b"Send one mail"), PAY]
-    await house.servers.end_session(house.session)
+    await house.servers.close_session(house.session)
     refused = await house.call("office__read_mail", {"id": "1"})
     assert "tool.changed" in text_of(refused)
     assert len(house.upstream.effects) == before

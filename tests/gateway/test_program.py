@@ -1,5 +1,6 @@
 """What a stdio server runs is pinned: the executable, what a launcher starts, the script, and what is loaded before it."""
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,31 @@ def test_a_launcher_is_looked_through(tmp_path: Path) -> None:
     assert program_of(target) != found
     plain: Any = program_of(StdioTarget(str(tmp_path / "data.json"), (script,)))
     assert plain.keys() == {"executable"}, "the control: what is no interpreter is given data"
+
+
+def _program(folder: Path, says: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "mytool").write_text(f"#!/bin/sh\necho {says}\n")
+    (folder / "mytool").chmod(0o755)
+
+
+@pytest.mark.claim("server:program-pinned")
+@pytest.mark.parametrize("assigned", [True, False])
+def test_a_launched_program_is_looked_up_where_the_child_will_find_it(tmp_path: Path, *, assigned: bool) -> None:
+    """On the child's own path, or the one that ``env`` sets; never on Remit's."""
+    _program(tmp_path / "bin", "one")
+    path = f"{tmp_path}/bin:/usr/bin:/bin"
+    args = (f"PATH={path}", "mytool") if assigned else ("mytool",)
+    target = StdioTarget("/usr/bin/env", args, () if assigned else (("PATH", path),))
+    before = program_of(target)
+    run = [target.command, *target.args]
+    assert subprocess.run(run, env=dict(target.env), capture_output=True, check=True).stdout == b"one\n"
+    _program(tmp_path / "bin", "another")
+    assert program_of(target) != before
+    assert program_of(StdioTarget("/usr/bin/env", ("mytool",), (("PATH", "/usr/bin:/bin"),))).get("runs") is None
+
+
+def test_an_argument_that_is_no_file_name_is_none(tmp_path: Path) -> None:
+    (tmp_path / "python3").write_text("the interpreter")
+    found = program_of(StdioTarget(str(tmp_path / "python3"), ("-c", "# " + "x" * 5_000, "y" * 300)))
+    assert "script" not in found

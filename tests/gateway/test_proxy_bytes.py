@@ -185,7 +185,7 @@ async def test_a_resend_under_its_own_call_id_is_forwarded_once(house: House) ->
     assert text_of(await house.call("office__read_mail", {"id": "1"}, meta)) == "ok"
     size, _ = await house.state()
     again = await house.call("office__read_mail", {"id": "1"}, meta)
-    assert "already forwarded" in text_of(again)
+    assert "already taken up" in text_of(again)
     assert again["_meta"]["remit/decision"]["decision"] == "allow"
     for name, arguments in (("office__read_mail", {"id": "2"}), ("office__pay_invoice", {"id": "1"})):
         answer = await house.rpc("tools/call", {"name": name, "arguments": arguments, "_meta": meta})

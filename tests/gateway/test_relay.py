@@ -334,12 +334,12 @@ async def test_answers_are_passed_on_once(house: House, monkeypatch: pytest.Monk
     first = await call(house)
     assert text_of(await call(house, **back(first))) == "thanks"
     again = await call(house, **back(first))
-    assert "already forwarded" in text_of(again)
+    assert "already taken up" in text_of(again)
     eve = {"whom": {"action": "accept", "content": {"to": "eve"}}}
     other = await call(house, status=400, **back(first, eve))
     assert other["code"] == -32602
     named = {revisions.VERSION: revisions.NEWEST, revisions.CAPABILITIES: EVERYTHING, "remit/call_id": "mine"}
-    assert "already forwarded" in text_of(await call(house, _meta=named, **back(first)))
+    assert "already taken up" in text_of(await call(house, _meta=named, **back(first)))
     assert len(passed_on(house)) == 1
     # Control: with an id of its own for each call the same answers go out again and again.
     monkeypatch.setattr(relay.Retry, "call_id", property(lambda _: None, lambda *_: None), raising=False)
@@ -429,7 +429,7 @@ async def test_a_value_that_nothing_vouches_for_is_a_persons_to_judge_question_a
     assert text_of(done) == "thanks"
     [sent] = passed_on(house)
     assert (sent["inputResponses"], sent["requestState"]) == (answers, THEIR_STATE)
-    assert "already forwarded" in text_of(await call(house, PAY_CALL, **back(asked)))
+    assert "already taken up" in text_of(await call(house, PAY_CALL, **back(asked)))
     # Control: without the rule nobody is asked.
     monkeypatch.setattr(flow_step, "input_sinks", lambda *_: ())
     call_again = {**PAY_CALL, "arguments": {**PAY_CALL["arguments"], "amount": 10}}

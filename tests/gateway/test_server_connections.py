@@ -453,7 +453,7 @@ async def test_a_client_that_goes_away_does_not_take_the_outcome_with_it(house: 
         while 63 not in await house.kinds_since(size):
             await asyncio.sleep(0.01)
     assert [kind for kind in await house.kinds_since(size) if kind in (62, 63, 64)] == [62, 63]
-    assert "already forwarded" in text_of(await house.call("office__read_mail", {}, meta))
+    assert "already taken up" in text_of(await house.call("office__read_mail", {}, meta))
     assert len(house.upstream.effects) == 1
 
 

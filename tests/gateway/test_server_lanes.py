@@ -273,7 +273,7 @@ async def test_waiters_behind_a_hung_list_all_end_with_it_and_other_servers_answ
                 found = await asyncio.gather(*waiters, return_exceptions=True)
             assert {type(one) for one in found} == {Unreached} or all(isinstance(one, NotSent) for one in found)
             assert len(hung.calls("tools/list")) == 1
-            await house.servers.end_session("ses_1")
+            await house.servers.close_session("ses_1")
 
 
 @pytest.mark.claim("upstream:never-shared")

@@ -303,7 +303,7 @@ async def test_a_call_whose_owner_ends_is_unknown_once_it_was_sent_and_never_sen
 
         group.start_soon(hang)
         await until(lambda: acted.exists() and "hang" in acted.read_text())
-        await pair.houses[0].servers.end_session(session)  # the child ends, and with it the answer
+        await pair.houses[0].servers.close_session(session)  # the child ends, and with it the answer
     assert "not known" in text_of(said[0])
     assert (await pair.houses[0].kinds_since(size))[-1] == Kind.UNKNOWN
     assert acted.read_text().count("hang") == 1

@@ -181,6 +181,46 @@ async def test_no_more_than_so_many_messages_are_under_way() -> None:
     assert len(wire.written) == 2 * AT_ONCE
 
 
+def _cancel(number: int) -> bytes:
+    params = {"requestId": number}
+    return json.dumps({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}).encode()
+
+
+async def test_a_cancellation_passes_however_much_is_under_way_and_ends_what_still_waits() -> None:
+    wire, posted, full, release = Wire(), list[bytes](), asyncio.Event(), asyncio.Event()
+
+    async def post(line: bytes) -> Said:
+        posted.append(line)
+        if len(posted) == AT_ONCE:
+            full.set()
+        if b"cancelled" in line:
+            release.set()
+            return
+        await release.wait()
+        async for answer in _echo(line):
+            yield answer
+
+    every = [_request(number) for number in range(AT_ONCE + 2)]
+
+    async def typed() -> AsyncIterator[bytes]:
+        yield b"\n".join(every) + b"\n"
+        await full.wait()
+        yield b"\n".join([_cancel(AT_ONCE), _cancel(0)])
+
+    await asyncio.wait_for(pump(typed(), wire.write, post, LIMITS), 10)
+    assert _cancel(0) in posted
+    assert every[AT_ONCE] not in posted, "it was given up before it was posted"
+    assert every[AT_ONCE + 1] in posted
+    assert len(wire.written) == AT_ONCE + 1
+
+
+async def test_more_than_is_read_ahead_is_answered_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wrap, "READ_AHEAD", AT_ONCE)
+    every = [_request(number) for number in range(3 * AT_ONCE)]
+    wire = await _pumped(_echo, b"\n".join([*every, _cancel(1), b'{"method":"notifications/cancelled"}']))
+    assert len(wire.written) == 3 * AT_ONCE
+
+
 async def test_when_nobody_reads_any_more_it_ends() -> None:
     async def forever() -> AsyncIterator[bytes]:
         yield _request(1) + b"\n"

@@ -246,7 +246,7 @@ class Watched:
 
     async def renewed(self) -> None:
         """Another session for what follows."""
-        await self.house.servers.end_session(self.house.session)
+        await self.house.servers.close_session(self.house.session)
         self.house.session, self.house.credentials["token"] = await self.house.started()
 
     def request(self, path: str, body: bytes, lines: Sequence[bytes] = (), who: str = "token") -> bytes:
@@ -289,7 +289,7 @@ class Watched:
         simulator.answer = lambda request: (
             seen(request) if request.message.get("method") == "tools/call" else answering(request)
         )
-        self.do(self.house.servers.end_session, self.house.session)
+        self.do(self.house.servers.close_session, self.house.session)
 
     def recovers(self) -> None:
         """The upstream is itself again, and is agreed to again."""

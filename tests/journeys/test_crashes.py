@@ -86,7 +86,7 @@ async def test_a_call_that_was_cut_off_by_kill_9_is_unknown_spent_listed_and_nev
     async with up(home) as live:
         [waiting] = (await live.ask("GET", "/v1/audit/unknown", "auditor")).json()["items"]
         assert (waiting["call"], waiting["tool"], waiting["state"]) == ("cut-off", "office/pay_invoice", "unknown")
-        assert "already forwarded" in text_of(await live.call("office__pay_invoice", PAY, "cut-off"))
+        assert "already taken up" in text_of(await live.call("office__pay_invoice", PAY, "cut-off"))
         assert "budget.exceeded" in text_of(await live.call("office__pay_invoice", PAY))
         code, said = await remit(home, "audit", "unknown", "--json")
         assert (code, "cut-off" in said) == (0, True)

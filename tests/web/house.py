@@ -208,7 +208,7 @@ class House:
 
     async def resynced(self) -> None:
         """The upstream, whatever it is by now, is looked at anew and agreed to; open connections are closed."""
-        await self.servers.end_session(self.session)
+        await self.servers.close_session(self.session)
         answer: Any = await self.servers.sync(self.world.admin, "office")
         await servers.approve(self.world.deps, self.world.admin, "office", answer["server"]["fingerprint"])
 

@@ -5,7 +5,7 @@ its result is handed on only after the outcome was recorded. Nothing that was se
 """
 
 from collections.abc import Coroutine, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,9 +16,10 @@ from remit.core.canonical import Json
 from remit.core.credentials import SessionCaller
 from remit.core.decisions import Allow, Decision
 from remit.core.entitlements import CALL
-from remit.core.errors import BadInput, Conflict, RemitError, Unavailable
+from remit.core.errors import BadInput, Conflict, RemitError, Unavailable, UpstreamUnavailable
 from remit.core.ids import RANDOM_BYTES, digits_of, is_call_id
 from remit.core.servers import Server
+from remit.core.times import SECOND
 from remit.gateway import asking, meta, questions, relay, revisions, wire
 from remit.gateway.exchange import GivenUp
 from remit.gateway.forms import NotRelayed
@@ -28,6 +29,8 @@ from remit.gateway.underway import UnderWay
 from remit.gateway.upstream import ErrorReply, NotSent, OutcomeUnknown, Reply, Result, Stale
 from remit.guards.json_in import JsonLimits, as_json, parse
 from remit.guards.secrets import redact_known
+from remit.services import live
+from remit.services.authenticate import STALE
 from remit.services.close import close_call
 from remit.services.decide import Forwarder, open_call
 from remit.services.deps import Deps
@@ -35,10 +38,20 @@ from remit.services.listing import Sight, look
 
 RESULT_LIMITS: Final = JsonLimits(max_bytes=10_485_760, max_depth=64)
 _GRACE: Final = 10.0
+_RECORDING: Final = 2.0
+_LEAST: Final = 0.5
 _CALL_ID: Final = "remit/call_id"
 _CALL_ID_FORM: Final = f"{_CALL_ID} is 1 to 64 letters, digits, dots, hyphens and underscores"
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The time that one attempt has, in milliseconds: ``whole`` from ``since`` on, when its intent runs out."""
+
+    since: int
+    whole: int
 
 
 class ToolCalls:
@@ -66,18 +79,19 @@ class ToolCalls:
             return answer or await self._attempt(sight, ref, request, caller, retry.once_more(), again=False) or b""
         finally:
             self.under_way.end(caller, request)
-            if request.exchange.hearing is not None:
-                request.exchange.hearing.abandon()
+            request.exchange.hear_no_more()
 
     async def _attempt(
         self, sight: Sight, ref: str, request: wire.Request, caller: SessionCaller, retry: relay.Retry, *, again: bool
     ) -> bytes | None:
         """One decision and at most one forward; None when nothing was sent over a stale connection and ``again``."""
+        request.exchange.hear_no_more()
         ready, trouble = await self._prepare(sight, ref)
         arguments = request.params.get("arguments", {})
         own = retry.call_id or self._call_id(request)
         call = ProposedCall(own, ref, arguments if isinstance(arguments, Mapping) else {}, retry.inputs)
-        forwarder = Forwarder(self._deps.instance, int((self._timeout + _GRACE) * 1_000))
+        within = Within(self._deps.clock.now(), int((self._timeout + _GRACE) * SECOND))
+        forwarder = Forwarder(self._deps.instance, within.whole)
         try:
             decision = await open_call(self._deps, caller, call, forwarder)
         except Conflict as error:
@@ -88,14 +102,15 @@ class ToolCalls:
             # The registry moved on since it was looked at: the server's record, too, is to be the one decided on.
             ready, trouble = await self._prepare_anew(caller, ref)
         if decision.replayed:
-            text = f"Remit: {ref} was already forwarded under this call id (intent {decision.verdict.intent})."
+            text = f"Remit: {ref} was already taken up under this call id, and is not sent again"
+            text += f" (intent {decision.verdict.intent})."
             return request.answer(wire.tool_error(text, decision.document()))
         if ready is not None and ready.listed.get(decision.tool) != decision.fingerprint:
             # Another connection of this server shows what was reviewed; this one does not.
             self._servers.distrust(ready)
             ready, trouble = None, Stale("this connection lists another definition of it")
         try:
-            return await self._forward(request, caller, decision, ready, trouble, retry, again=again)
+            return await self._forward(request, caller, decision, ready, trouble, retry, within, again=again)
         except wire.Fault:
             raise
         except Exception as error:
@@ -108,7 +123,10 @@ class ToolCalls:
         """The Deny for a call whose session no longer lives. If it came alive meanwhile, nothing is forwarded."""
         arguments = request.params.get("arguments", {})
         call = ProposedCall(self._call_id(request), ref, arguments if isinstance(arguments, Mapping) else {})
-        decision = await open_call(self._deps, caller, call, Forwarder(self._deps.instance))
+        try:
+            decision = await open_call(self._deps, caller, call, Forwarder(self._deps.instance))
+        except Conflict as error:
+            raise wire.Fault(wire.INVALID_PARAMS, error.detail) from error
         if isinstance(decision.verdict, Allow):
             not_sent = Outcome("failed", not_acted=True)
             await close_call(self._deps, caller, call.call_id, not_sent, by=self._deps.instance)
@@ -127,6 +145,10 @@ class ToolCalls:
             return await self._servers.ready(known.server, sight.session.id), None
         except RemitError as error:
             return None, error
+        except Exception as error:
+            # The call is decided all the same, and its refusal has an event; a request that just broke would have none.
+            log.exception("prepare.failed", session=sight.session.id, cause=type(error).__name__)
+            return None, UpstreamUnavailable("something went wrong in Remit on the way to its server")
 
     async def _prepare_anew(self, caller: SessionCaller, ref: str) -> tuple[Ready | None, RemitError | None]:
         """The same from a fresh look; a session that ended just now is trouble too, and nothing is sent."""
@@ -143,6 +165,7 @@ class ToolCalls:
         ready: Ready | None,
         trouble: RemitError | None,
         retry: relay.Retry,
+        within: Within,
         *,
         again: bool,
     ) -> bytes | None:
@@ -150,12 +173,11 @@ class ToolCalls:
         try:
             if ready is None:
                 raise trouble if isinstance(trouble, NotSent) else NotSent(trouble.detail if trouble else "no server")
-            if request.exchange.given_up:
-                raise NotSent("its client gave it up before that")
             if retry.round is not None and not ready.connection.stateless:
                 raise NotSent("the server that asked is now met in an older revision, which takes no answers")
             async with ready.lane.turn():
-                reply = await request.exchange.during(self._sent(request, caller, decision, ready, retry))
+                left = await self._still_wanted(request, caller, decision, within)
+                reply = await request.exchange.during(self._sent(request, caller, decision, ready, retry, left))
         except GivenUp:
             said = f"Remit: what became of {decision.tool} is not known: its client gave it up while it was under way."
             return await self._closed(request, caller, decision, Outcome("unknown"), ready, said)
@@ -170,8 +192,34 @@ class ToolCalls:
             return await self._protocol_error(request, caller, decision, ready, reply)
         return await self._result(request, caller, decision, ready, reply)
 
+    async def _still_wanted(
+        self, request: wire.Request, caller: SessionCaller, decision: Decision, within: Within
+    ) -> float:
+        """The seconds that a call has, now that its turn has come.
+
+        Connecting and waiting in line take their time. Raises ``NotSent`` for a call that was given up meanwhile, that
+        was stopped, or whose intent would run out before its server's answer could be recorded.
+        """
+        now = self._deps.clock.now()
+        if now - within.since >= STALE:
+            stopped = await live.since(self._deps, caller, decision)
+            if stopped is not None:
+                raise NotSent(f"while it waited, {stopped.text}", hint="Nothing was acted on.")
+        if request.exchange.given_up:
+            raise NotSent("its client gave it up before that")
+        left = (within.since + within.whole - now) / SECOND - _RECORDING
+        if left < _LEAST:
+            raise NotSent("it waited until too little of its time was left")
+        return left
+
     def _sent(
-        self, request: wire.Request, caller: SessionCaller, decision: Decision, ready: Ready, retry: relay.Retry
+        self,
+        request: wire.Request,
+        caller: SessionCaller,
+        decision: Decision,
+        ready: Ready,
+        retry: relay.Retry,
+        left: float,
     ) -> Coroutine[Any, Any, Reply]:
         """The call on its way to its server."""
         stream = stream_of(self._deps, caller, decision.call_id, request, ready.secrets)
@@ -182,7 +230,7 @@ class ToolCalls:
             beside |= self._declared(request, decision)
         name = decision.tool.partition("/")[2]
         params = retry.continued(wire.upstream_params(request.method, name, request.raw_arguments, beside))
-        return ready.connection.call(request.method, params, min(self._timeout, ready.timeout), repeated, stream)
+        return ready.connection.call(request.method, params, min(self._timeout, ready.timeout, left), repeated, stream)
 
     def _repeated(self, request: wire.Request, decision: Decision) -> Mapping[str, str]:
         """The headers that repeat arguments of this call towards a stateless server."""

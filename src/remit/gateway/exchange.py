@@ -115,6 +115,12 @@ class Exchange:
         if (await self.receive())["type"] == "http.disconnect":
             gone()
 
+    def hear_no_more(self) -> None:
+        """What was heard of a call is that call's: its stream ends with it, however it ended."""
+        if self.hearing is not None:
+            self.hearing.abandon()
+        self.hearing = None
+
     # ---------------------------------------------------------------------------------------------- event stream
 
     async def event(self, message: bytes) -> None:

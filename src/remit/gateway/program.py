@@ -6,6 +6,7 @@ configuration file, a module path or the environment is not followed.
 """
 
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -34,9 +35,10 @@ def program_of(target: StdioTarget) -> dict[str, Json]:
     """
     found: dict[str, Json] = {"executable": _hashed(Path(target.command).resolve())}
     command, args = target.command, list(target.args)
+    path = dict(target.env).get("PATH", os.defpath)
     runs: list[Json] = []
     for _ in range(_DEEPEST):
-        inner = _launched(command, args)
+        inner = _launched(command, args, path)
         if inner is None:
             break
         command, args = inner
@@ -52,16 +54,21 @@ def program_of(target: StdioTarget) -> dict[str, Json]:
     return found
 
 
-def _launched(command: str, args: Sequence[str]) -> tuple[str, list[str]] | None:
-    """What a launcher starts, and with which arguments; None where the command is none, or it can't be told."""
+def _launched(command: str, args: Sequence[str], path: str) -> tuple[str, list[str]] | None:
+    """What a launcher starts, and with which arguments; None where the command is none, or it can't be told.
+
+    It is looked up where the child will look: on the ``path`` of its own environment, or the one ``env`` sets.
+    """
     if Path(command).name not in _LAUNCHER:
         return None
     for at, argument in enumerate(args):
+        if _ASSIGNMENT.fullmatch(argument):
+            path = argument.removeprefix("PATH=") if argument.startswith("PATH=") else path
         if argument.startswith("-") or _ASSIGNMENT.fullmatch(argument) or argument in ("run", "tool"):
             continue
-        path = shutil.which(argument)
-        if path is not None:
-            return path, list(args[at + 1 :])
+        found = shutil.which(argument, path=path)
+        if found is not None:
+            return found, list(args[at + 1 :])
     return None
 
 
@@ -79,14 +86,22 @@ def _code(args: Sequence[str]) -> tuple[list[Json], Json]:
             preloads += [_hashed(path.resolve()) for path in _files(joined or following)]
             if option == _JAR:
                 break  # the archive is the program, and what follows is its own
-        elif not argument.startswith("-") and Path(argument).is_file():
+        elif not argument.startswith("-") and _is_file(Path(argument)):
             return preloads, _hashed(Path(argument).resolve())
     return preloads, None
 
 
 def _files(named: str) -> Iterator[Path]:
     """The files of an option's value, which may be several, as a class path is."""
-    yield from (path for part in named.split(":") if part and (path := Path(part)).is_file())
+    yield from (path for part in named.split(":") if part and _is_file(path := Path(part)))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is one; what is too long to be a name is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _hashed(path: Path) -> Json:

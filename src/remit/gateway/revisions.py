@@ -115,6 +115,9 @@ def terms_of(headers: Mapping[str, str], method: str, params: Mapping[str, Json]
     said = headers.get("mcp-protocol-version")
     if VERSION in meta or said in STATELESS:
         return _stateless(headers, said, method, params, meta)
+    fault = _repeats_fault(headers, method, params, every=False)
+    if fault is not None:
+        return fault
     if said is None:
         return HANDSHAKE_TERMS[NEWEST_HANDSHAKE]
     if said not in HANDSHAKE_TERMS and method != "initialize":
@@ -146,11 +149,9 @@ def _stateless(
     revision, capabilities = meta[VERSION], meta[CAPABILITIES]
     if said is None or said != revision:
         return Refusal(HEADER_MISMATCH, "MCP-Protocol-Version is not the revision that _meta names")
-    if headers.get("mcp-method") != method:
-        return Refusal(HEADER_MISMATCH, "Mcp-Method is not the request's method")
-    named = params.get(NAMED[method]) if method in NAMED else None
-    if named is not None and decoded(headers.get("mcp-name")) != named:
-        return Refusal(HEADER_MISMATCH, "Mcp-Name is not what the request names")
+    fault = _repeats_fault(headers, method, params, every=True)
+    if fault is not None:
+        return fault
     if said not in STATELESS:
         return Refusal(
             UNSUPPORTED_VERSION, "this protocol revision is not served without a handshake", _supported(said)
@@ -158,6 +159,21 @@ def _stateless(
     if not isinstance(capabilities, Mapping):
         return Refusal(INVALID_PARAMS, f"{CAPABILITIES} is an object")
     return Terms(said, stateless=True, capabilities=capabilities)
+
+
+def _repeats_fault(
+    headers: Mapping[str, str], method: str, params: Mapping[str, Json], *, every: bool
+) -> Refusal | None:
+    """What of the headers that repeat the body differs from it: whatever stands before us may have gone by them.
+
+    ``every`` is whether they must be there, as without a handshake.
+    """
+    named = params.get(NAMED[method]) if method in NAMED else None
+    if (every or "mcp-method" in headers) and headers.get("mcp-method") != method:
+        return Refusal(HEADER_MISMATCH, "Mcp-Method is not the request's method")
+    if named is not None and (every or "mcp-name" in headers) and decoded(headers.get("mcp-name")) != named:
+        return Refusal(HEADER_MISMATCH, "Mcp-Name is not what the request names")
+    return None
 
 
 def _supported(asked: str) -> Json:

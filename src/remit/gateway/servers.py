@@ -49,6 +49,8 @@ LIST_TIMEOUT: Final = 60.0
 _INSECURE: Final = "its URL is plain http to another machine, where everyone on the way can read and change every call"
 _LIST_LIMITS: Final = JsonLimits(max_bytes=4_194_304, max_depth=64)
 _LONG_WORD: Final = 16
+_MOST_ENDED: Final = 4_096
+"""Ended sessions that are remembered, so that nothing is opened for one by a caller who had just seen it alive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +95,13 @@ class Servers:
         self._readying: dict[UpstreamKey, tuple[Target, asyncio.Task[Ready | RemitError]]] = {}
         self._targets: dict[str, tuple[Server, Target, KnownSecrets | None]] = {}
         self._lanes: dict[str, Lane] = {}
+        self._ended: dict[str, None] = {}
         self._sources = Sources(now, deps.clock.now, lambda: deps.entropy.bytes(1)[0] / 255)
 
     async def ready(self, server: Server, session: str) -> Ready:
         """The connection for this agent session. Raises ``UpstreamUnavailable``, of which ``NotSent`` is one."""
+        if session in self._ended:
+            raise NotSent("its session has ended")
         key = UpstreamKey(self._deps.org, server.id, server.id, None if server.shared else session)
         target, secrets = await self._target(server)
         connection, lane, timeout = self._pool.live(key, target), self._lane(server), self.timeout(server)
@@ -307,7 +312,15 @@ class Servers:
     # ---------------------------------------------------------------- the end
 
     async def end_session(self, session: str) -> None:
-        """Close what was opened here for one session."""
+        """Close what was opened here for one session, and open nothing for it any more."""
+        self._ended.pop(session, None)
+        self._ended[session] = None
+        while len(self._ended) > _MOST_ENDED:
+            del self._ended[next(iter(self._ended))]
+        await self.close_session(session)
+
+    async def close_session(self, session: str) -> None:
+        """Close what was opened here for one session, which may go on and have it opened again."""
         await self._pool.close_session(session)
         for known in (self._compared, self._hints):
             for key in [key for key in known if key.session == session]:
@@ -315,7 +328,9 @@ class Servers:
 
     def sessions(self) -> frozenset[str]:
         """The agent sessions for which something is, or was, open here."""
-        return frozenset(key.session for key in (*self._compared, *self._readying) if key.session is not None)
+        known = (*self._pool.keys(), *self._compared, *self._readying, *self._hints)
+        # What a person looks into is opened for them, and is no agent's.
+        return frozenset(key.session for key in known if key.session is not None and key.owner == key.server)
 
     async def close_idle(self) -> None:
         """Close what nobody has used for long."""

@@ -93,6 +93,10 @@ class CallStream:
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._forward())
 
+    def missed(self, count: int) -> None:
+        """See ``Hearer``."""
+        self._check.dropped += count
+
     async def heard(self) -> Json:
         """Let what waits be sent, for a moment; then what was shown, and how many frames were not. None for none."""
         self._over = True

@@ -128,11 +128,11 @@ class Surfaces:
 
         The cursor goes on with the first server that had no turn, or had not come to its end.
         """
-        reached = [known.server.name for known in sight.tools() if known.method == LIST]
+        reached = sorted(known.server.name for known in sight.tools() if known.method == LIST)
         first, at = self._opened(caller, cursor) if cursor is not None else ("", None)
-        if cursor is not None and first not in reached:
-            raise wire.Fault(wire.INVALID_PARAMS, "this cursor is not one of ours")
         pending, found, left_out = [name for name in reached if name >= first], list[bytes](), list[Json]()
+        if first not in pending[:1]:
+            at = None  # its server is not reached any more; its words are nothing for the next one
         last: bytes | None = None
         until = asyncio.get_running_loop().time() + self._timeout
         for _ in range(MOST_LISTS):

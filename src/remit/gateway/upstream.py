@@ -178,6 +178,10 @@ class Upstreams:
         for key in [key for key in self._slots if key.server == server]:
             self._drop(key)
 
+    def keys(self) -> tuple[UpstreamKey, ...]:
+        """The keys that have a slot, whether anything is open in it or not."""
+        return tuple(self._slots)
+
     def open_to(self, server: str) -> int:
         """How many connections of a server are open or being opened."""
         return sum(slot.open for key, slot in self._slots.items() if key.server == server)
@@ -257,13 +261,16 @@ class Upstreams:
             slot.connection = await self._borrow(key, slot.target) if self._borrow is not None else None
             ours = slot.connection is None
             if slot.connection is not None:
+                slot.connection.on_list_changed = hook
                 return slot.connection
             if isinstance(slot.target, StdioTarget):
                 slot.connection = await open_stdio(slot.target, self._limits, self._now, hook, self._eras)
             else:
                 slot.connection = await open_http(slot.target, self._limits, self._now, hook, self._eras)
         except NotSent as error:
-            if ours and isinstance(slot.target, StdioTarget):
+            if not ours:
+                return error  # its owner says whether the server could not be reached, and holds a child back
+            if isinstance(slot.target, StdioTarget):
                 slot.backoff = slot.backoff.after(slot.started, self._now())
             # Whatever it was that failed: the server can't be spoken to.
             return Unreached(error.detail, hint=error.hint, cause=error.cause, last_words=error.last_words)

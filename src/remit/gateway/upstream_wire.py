@@ -290,6 +290,9 @@ class Hearer(Protocol):
     def hear(self, data: bytes) -> None:
         """One notification of progress or of a log, as it came. Third-party text."""
 
+    def missed(self, count: int) -> None:
+        """So many more were dropped on the way here."""
+
 
 HEARD: Final = frozenset({"notifications/progress", "notifications/message"})
 

@@ -7,8 +7,9 @@ one of our own workers; still a loan is looked at for each call, and what befall
 import asyncio
 import contextlib
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -28,6 +29,7 @@ from remit.gateway.workers import (
     GiveUp,
     Heard,
     Lent,
+    Missed,
     Open,
     Said,
     Told,
@@ -154,17 +156,28 @@ class WorkerDoor:
                 task.cancel()
             await asyncio.gather(carrying, leaving, return_exceptions=True)
         if hearer is not None:
-            await hearer.flush()
+            await hearer.end()
         await write_frame(writer, answer)
 
     async def _carried(self, call: Call, hearer: "_Passing | None") -> Answered | Failed:
         try:
-            connection = self._lent(call)
+            connection, since = self._lent(call), time.monotonic()
             async with self._servers.turn(call.key.server):
-                reply = await connection.call(call.method, call.params, call.timeout, call.repeated, hearer)
+                connection = self._lent(call)  # a turn may have taken a while
+                left = call.timeout - (time.monotonic() - since)
+                hints = self._servers.hints(call.key)
+                reply = await connection.call(call.method, call.params, left, call.repeated, hearer)
         except (NotSent, OutcomeUnknown) as error:
             return failure(error)
-        return Answered(reply.raw, isinstance(reply, ErrorReply))
+        return Answered(reply.raw, isinstance(reply, ErrorReply), hinted=self._absorbed(call, hints))
+
+    def _absorbed(self, call: Call, hints: int) -> bool:
+        """Whether the server hinted during this call, which lists something: the loan then goes on all the same."""
+        now, loan = self._servers.hints(call.key), self._loans.get(call.key)
+        if now == hints or not call.method.endswith("/list") or loan is None or loan.name != call.loan:
+            return False
+        self._loans[call.key] = replace(loan, hints=now)
+        return True
 
 
 class _Passing:
@@ -174,6 +187,7 @@ class _Passing:
         self._token = token
         self._writer = writer
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(HEARD)
+        self._missed = 0
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -181,9 +195,11 @@ class _Passing:
         return self._token
 
     def hear(self, data: bytes) -> None:
-        """One message. Never waits; what has no room is dropped."""
-        with contextlib.suppress(asyncio.QueueFull):
+        """One message. Never waits; what has no room is dropped, and counted."""
+        try:
             self._waiting.put_nowait(data)
+        except asyncio.QueueFull:
+            self._missed += 1
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self.flush())
 
@@ -193,3 +209,13 @@ class _Passing:
             await asyncio.wait({self._task})
         while not self._waiting.empty():
             await write_frame(self._writer, Heard(self._waiting.get_nowait()))
+
+    async def end(self) -> None:
+        """Send on what waits, and say how much was dropped. Raises ``OSError``."""
+        await self.flush()
+        if self._missed:
+            await write_frame(self._writer, Missed(self._missed))
+
+    def missed(self, count: int) -> None:
+        """See ``Hearer``."""
+        self._missed += count

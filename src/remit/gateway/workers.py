@@ -11,7 +11,9 @@ Rules
 - Each call has a connection to the owner of its own: to close it is to give the call up, and its end without an answer
   is the owner's end. Before the call was written that is ``NotSent``; from then on ``OutcomeUnknown``.
 - A connection is lent under a *loan*: one connection and one state of its lists. When either is another, the owner
-  refuses the call as ``Stale``, and who called compares anew. So no call meets a list that changed unseen.
+  refuses the call as ``Stale``, and who called compares anew. So no call meets a list that changed unseen. A server
+  that hints while it lists something is told of instead, since else it could never be listed: who borrowed compares
+  again before the next call.
 
 Both ends are this program's own, of one version and one user; what a server sent is passed on in bytes, unread.
 """
@@ -27,7 +29,6 @@ from typing import Final, TypeAlias
 import msgspec
 
 from remit.core.credentials import SessionCaller
-from remit.gateway.lanes import WAITING
 from remit.gateway.upstream_wire import (
     Cause,
     Counters,
@@ -50,7 +51,7 @@ MAX_FRAME: Final = 64 * 1024 * 1024
 """More than the longest reply of a server, and than the longest request."""
 TELL_SECONDS: Final = 2.0
 """How long a word to another worker may take."""
-_MARGIN: Final = WAITING + 2.0
+_MARGIN: Final = 1.0
 _LENGTH: Final = 4
 _GONE: Final = "the worker that holds the server's connection ended"
 
@@ -90,11 +91,21 @@ class Heard(msgspec.Struct, tag=True, frozen=True):
     data: bytes
 
 
+class Missed(msgspec.Struct, tag=True, frozen=True):
+    """How much more it said, for which there was no room."""
+
+    count: int
+
+
 class Answered(msgspec.Struct, tag=True, frozen=True):
-    """The server's answer: the bytes of ``result`` or, where ``refused``, of ``error``."""
+    """The server's answer: the bytes of ``result`` or, where ``refused``, of ``error``.
+
+    ``hinted`` is whether it said, while it listed something, that its lists change.
+    """
 
     raw: bytes
     refused: bool
+    hinted: bool = False
 
 
 class Failed(msgspec.Struct, tag=True, frozen=True):
@@ -125,7 +136,7 @@ class Told(msgspec.Struct, tag=True, frozen=True):
 
 
 Asked: TypeAlias = Open | Call | Ended | GiveUp
-Said: TypeAlias = Lent | Heard | Answered | Failed | Told
+Said: TypeAlias = Lent | Heard | Missed | Answered | Failed | Told
 
 FAILURES: Final[dict[str, type[NotSent] | type[OutcomeUnknown]]] = {
     kind.__name__: kind for kind in (NotSent, Unreached, Stale, TurnedAway, OutcomeUnknown)
@@ -230,7 +241,7 @@ class LentConnection:
         self._key = key
         self._lent = lent
         self._live = True
-        # Never called: the loan ends when the list changes.
+        # Called for a hint that came while something was listed; any other ends the loan.
         self.on_list_changed: ListChanged | None = None
         self.usage = Usage(now)
         self.counters = Counters()
@@ -282,9 +293,11 @@ class LentConnection:
             raise Stale(_GONE) from None
         try:
             await write_frame(writer, call)
-            while isinstance(said := _said.decode(await read_frame(reader)), Heard):
-                if hearer is not None:
+            while isinstance(said := _said.decode(await read_frame(reader)), Heard | Missed):
+                if hearer is not None and isinstance(said, Heard):
                     hearer.hear(said.data)
+                elif hearer is not None and isinstance(said, Missed):
+                    hearer.missed(said.count)
         except (OSError, EOFError, msgspec.MsgspecError):
             self._live = False
             raise OutcomeUnknown(_GONE) from None
@@ -292,6 +305,8 @@ class LentConnection:
             # Of a call that is under way its owner hears so that nobody waits for it.
             writer.close()
         if isinstance(said, Answered):
+            if said.hinted and self.on_list_changed is not None:
+                self.on_list_changed()
             return ErrorReply(said.raw) if said.refused else Result(said.raw)
         if not isinstance(said, Failed):
             self._live = False

@@ -6,17 +6,20 @@ one message is the answer to that message and holds up no other.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+import msgspec
 import structlog
 
 from remit.core.errors import BadInput, RemitError, Unavailable
 from remit.core.times import MINUTE, from_text
 from remit.gateway import wire
 from remit.gateway.revisions import headers_for
+from remit.gateway.underway import CANCELLED
 from remit.gateway.upstream_http import EventStream
 from remit.gateway.upstream_wire import read_message
 from remit.guards.json_in import JsonLimits, parse
@@ -24,12 +27,25 @@ from remit.sdk.answers import NOT_KNOWN
 from remit.sdk.client import RemitClient
 
 AT_ONCE: Final = 32
-"""How many messages may wait for their answers; further ones are not read before."""
+"""How many messages may wait for their answers; further ones wait for one of these to have it."""
+READ_AHEAD: Final = 1_024
+"""How many messages may be read and not answered; further ones are not read before."""
 
 # The door has bounds of its own, and the pump those of a line.
 _ANY: Final = JsonLimits(max_bytes=1 << 30)
 # Of what comes back for one message, and of one event: more than any answer of the gateway's.
 _MOST: Final = 1 << 28
+
+
+class _Wanted(msgspec.Struct, rename={"wanted": "requestId"}):
+    wanted: msgspec.Raw
+
+
+class _Cancelling(msgspec.Struct):
+    params: _Wanted
+
+
+_cancelling = msgspec.json.Decoder(_Cancelling)
 
 Post: TypeAlias = Callable[[bytes], AsyncGenerator[bytes, None]]
 Write: TypeAlias = Callable[[bytes], Awaitable[None]]
@@ -120,26 +136,50 @@ def _bound(size: int) -> None:
 async def pump(chunks: AsyncIterable[bytes], write: Write, post: Post, limits: JsonLimits) -> None:
     """Post every line of ``chunks`` and write what comes back, until they end and all that was under way is answered.
 
-    Raises what ``write`` raises: then nobody reads any more.
+    A cancellation waits for no room, since it may be what makes some; one of a message that still waits is the end of
+    that message. Raises what ``write`` raises: then nobody reads any more.
     """
-    room, writing = asyncio.Semaphore(AT_ONCE), asyncio.Lock()
+    ahead, room, writing = asyncio.Semaphore(READ_AHEAD), asyncio.Semaphore(AT_ONCE), asyncio.Lock()
+    waiting: dict[bytes, asyncio.Task[None]] = {}
 
     async def serve(line: bytes | None) -> None:
-        try:
-            async with aclosing(_answers(line, post, limits)) as answers:
-                async for answer in answers:
-                    async with writing:
-                        await write(answer + b"\n")
-        finally:
-            room.release()
+        async with aclosing(_answers(line, post, limits)) as answers:
+            async for answer in answers:
+                async with writing:
+                    await write(answer + b"\n")
+
+    async def in_turn(line: bytes | None, name: bytes | None) -> None:
+        async with room:
+            waiting.pop(name or b"", None)
+            await serve(line)
 
     try:
         async with asyncio.TaskGroup() as group:
             async for line in lines(chunks, limits.max_bytes):
-                await room.acquire()
-                group.create_task(serve(line))
+                name, cancelled = _names(line)
+                if cancelled is not None and cancelled in waiting:
+                    waiting.pop(cancelled).cancel()
+                elif cancelled is not None:
+                    await serve(line)
+                else:
+                    await ahead.acquire()
+                    task = group.create_task(in_turn(line, name))
+                    task.add_done_callback(lambda _: ahead.release())
+                    waiting |= {name: task} if name is not None else {}
     except ExceptionGroup as several:
         raise several.exceptions[0] from several
+
+
+def _names(line: bytes | None) -> tuple[bytes | None, bytes | None]:
+    """The id of a message, or of the one that it cancels; at most one of them, and none where it can't be read."""
+    message = read_message(line) if line is not None else None
+    if message is None:
+        return None, None
+    if message.method != CANCELLED:
+        return message.raw_id(), None
+    with contextlib.suppress(msgspec.MsgspecError):
+        return None, bytes(_cancelling.decode(line or b"").params.wanted)
+    return None, b""
 
 
 async def lines(chunks: AsyncIterable[bytes], bound: int) -> AsyncIterator[bytes | None]:

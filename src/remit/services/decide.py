@@ -182,7 +182,7 @@ def _same_again(facts: Facts, before: Call) -> Decision:
 
 
 def _live(facts: Facts, presented: str, above: Sequence[Session]) -> None:
-    dead = live.trouble(facts, presented, above)
+    dead = live.trouble(facts.authority, facts.session, facts.now, presented, above)
     if dead is not None:
         raise _No(dead)
     named = scopes.within(facts.authority, presented, facts.session, above)

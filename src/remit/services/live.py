@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from remit.core.decisions import Reason
+from remit.core.credentials import SessionCaller
+from remit.core.decisions import Decision, Reason
 from remit.core.errors import InternalError
 from remit.core.ports import Unit
 from remit.core.sessions import Session
-from remit.services.recorded import Facts
+from remit.services import scopes
+from remit.services.authority import Authority
+from remit.services.deps import Deps
 
 
 async def above(unit: Unit, session: Session) -> tuple[Session, ...]:
@@ -21,12 +24,13 @@ async def above(unit: Unit, session: Session) -> tuple[Session, ...]:
     return tuple(found)
 
 
-def trouble(facts: Facts, presented: str, parents: Sequence[Session]) -> Reason | None:
+def trouble(
+    authority: Authority, session: Session, now: int, presented: str, parents: Sequence[Session]
+) -> Reason | None:
     """What of all that a call stands on is not live, or None.
 
     ``presented`` is the key behind the caller's token, which may be another than the one that started the session.
     """
-    authority, session, now = facts.authority, facts.session, facts.now
     for member in session.chain:
         agent = authority.agents.get(member)
         if agent is None:
@@ -45,3 +49,30 @@ def trouble(facts: Facts, presented: str, parents: Sequence[Session]) -> Reason 
         if key is None or not key.live(now):
             return Reason("credential.revoked")
     return None if all(one.live(now) for one in (session, *parents)) else Reason("session.not_live")
+
+
+async def since(deps: Deps, caller: SessionCaller, decision: Decision) -> Reason | None:
+    """What of steps 1 and 2 an allowed call stands on no more; None while all of it lives.
+
+    For who comes to forward it only later: what was stopped in between is not to happen after all.
+    """
+    now = deps.clock.now()
+    async with deps.store.view(deps.org) as view:
+        session = await view.sessions.get(caller.session)
+        authority = await deps.authority.current(view)
+        kept = await view.calls.get(caller.session, decision.call_id)
+        if session is None or kept is None or kept.stopped is not None:
+            return Reason("session.not_live")
+        parents = await above(view, session)
+    known, named = authority.tools.get(decision.tool), scopes.within(authority, caller.key, session, parents)
+    dead = trouble(authority, session, now, caller.key, parents)
+    if dead is not None:
+        return dead
+    if known is None or (named is not None and decision.tool not in named):
+        return Reason("tool.unknown")
+    if known.server.quarantined:
+        return Reason("server.quarantined")
+    if known.tool.state != "approved" or known.review.fingerprint != decision.fingerprint:
+        return Reason("tool.changed")
+    held = known.server.state == "active" and authority.reached(session.chain, known, now)
+    return None if held else Reason("tool.unknown")
