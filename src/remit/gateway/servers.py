@@ -37,8 +37,8 @@ from remit.gateway.upstream import (
 from remit.gateway.upstream_advice import advice
 from remit.gateway.upstream_wire import TlsTarget
 from remit.gateway.workers import Ended, Open, Workers, borrow
-from remit.guards.json_in import JsonLimits, parse
-from remit.guards.secrets import SHORTEST, KnownSecrets
+from remit.guards.json_in import JsonLimits, as_json, parse
+from remit.guards.secrets import SHORTEST, KnownSecrets, redact_known
 from remit.services import servers, sync
 from remit.services.deps import Deps, require
 from remit.services.documents import readable_on_the_way
@@ -359,6 +359,14 @@ class Servers:
     ) -> Json:
         definitions, beside = await list_tools(connection, timeout), await list_surfaces(connection, timeout)
         identity = await _identity(target, connection.server_info)
+        _, secrets = await self._target(server)
+        told = (*definitions, *(beside.templates or ()), *(beside.prompts or ()), as_json(identity))
+        if secrets is not None and any(redact_known(one, secrets)[1] for one in told):
+            # Taken out it would be another definition than the one that was reviewed.
+            raise UpstreamUnavailable(
+                f"what server {server.name} lists holds the credential that it is called with",
+                hint="Replace the credential (`remit server secret`), and tell the server's operator.",
+            )
         return await sync.sync(self._deps, caller, server.id, identity, definitions, beside)
 
     async def _target(self, server: Server) -> tuple[Target, KnownSecrets | None]:
