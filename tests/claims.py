@@ -256,6 +256,11 @@ CLAIMS: dict[str, Claim] = {
         "MP",
         "issue 4",
     ),
+    "flow:an-adopted-text-has-bounds": Claim(
+        "A text that a person adopted vouches for its own values, in its session, for the tools, types and ceilings shown.",
+        "MPU",
+        "FLOW_RULES B15",
+    ),
     "rule:exact-under-concurrency": Claim(
         "No number of calls at once, in however many processes, passes a countable rule.", "MP", "issue 4"
     ),

@@ -101,6 +101,7 @@ _NOTHING: dict[str, Any] = {
     "approvals.about": (),
     "approvals.list": (),
     "approvals.of_values": (),
+    "approvals.of_texts": (),
     "approvals.pending_of": (),
     "access.get": None,
     "access.open_for": None,
@@ -144,6 +145,7 @@ def _reads() -> dict[str, Callable[[Unit], Awaitable[Any]]]:
         "approvals.about": lambda unit: unit.approvals.about(ses, "office/pay", "sha256:2"),
         "approvals.list": lambda unit: unit.approvals.list(None, 10, None),
         "approvals.of_values": lambda unit: unit.approvals.of_values(ses),
+        "approvals.of_texts": lambda unit: unit.approvals.of_texts(ses),
         "approvals.pending_of": lambda unit: unit.approvals.pending_of(ses),
         "access.get": lambda unit: unit.access.get(ident("acr", 1)),
         "access.open_for": lambda unit: unit.access.open_for(ident("agt", 1), "office/pay", "policy.denied", "r"),
@@ -180,6 +182,7 @@ async def fill(store: Store, org: str) -> None:
         await unit.approvals.add(approval(org=org))
         await unit.access.put(access_request(org=org))
         await unit.approvals.add(approval(2, "denied", org=org, kind="value"))
+        await unit.approvals.add(approval(3, "denied", org=org, kind="text"))
         await unit.log.append(event(private={"/to": "DE89"}))
         await unit.tree.add_hashes(0, 0, [bytes(32)])
         await unit.tree.add_checkpoint(1, "note")

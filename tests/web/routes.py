@@ -49,6 +49,8 @@ class Row:
             ("damaged", 401, "unauthenticated"),
         ]
         misused: tuple[str, ...] = ("token", "host") if self.who not in ("token", "host", "any", "both") else ()
+        if self.who == "asker":
+            misused = ("token", "standing")
         if self.who == "token":
             misused = ("host", "ada")
         if self.who == "host":
@@ -113,6 +115,24 @@ ROWS: tuple[Row, ...] = (
         200,
         _({"call_id": "c-1", "outcome": "done", "result": {"content": [{"type": "text", "text": "x"}]}}),
         "Observation",
+    ),
+    Row(
+        "POST",
+        "/v1/sessions/{session}/adoptions",
+        "/v1/sessions/{id}/adoptions",
+        "asker",
+        201,
+        _(
+            {
+                "call_id": "c-1",
+                "path": "/content/0/text",
+                "tools": ["office/read_mail"],
+                "types": ["email"],
+                "limits": {"calls": 1},
+            }
+        ),
+        "Approval",
+        lacks=VIEWER,
     ),
     Row("GET", "/v1/sessions/{session}", "/v1/sessions/{id}", "auditor", kind="Session", lacks=("viewer", 404)),
     Row("GET", "/v1/sessions/{session}/trace", "/v1/sessions/{id}/trace", "auditor", kind="Trace", lacks=VIEWER),

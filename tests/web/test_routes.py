@@ -45,7 +45,7 @@ async def used(story: Story, row: Row) -> Any:
         house.upstream.tools[-1] = tool("late", description="Now with words.")
         await house.servers.sync(house.world.admin, "office")
         story.told["offered_again"] = await house.world.offered("office/late")
-    who = {"": None, "any": "token", "both": "token"}.get(row.who, row.who)
+    who = {"": None, "any": "token", "both": "token", "asker": "host"}.get(row.who, row.who)
     body = row.body(story) if row.body else None
     answer = await house.ask(row.method, story.fill(row.path), who, body)
     assert answer.status_code == row.status, (row.method, row.path, answer.text)

@@ -14,6 +14,7 @@ from typer import Argument, Option
 from remit.cli.commands import Invocation, command, group
 from remit.cli.connection import as_person
 from remit.cli.output import Column
+from remit.core.canonical import Json
 from remit.core.errors import RemitError
 from remit.sdk.client import Document, RemitClient
 
@@ -48,6 +49,12 @@ _COLUMNS: Final = (
     Column("expires", "expires_at"),
 )
 
+_AFTER: Final = {
+    "call": "The agent can now make the call again, with these arguments and no others.",
+    "value": "The agent can now make the call again, and use these values until the session ends.",
+    "text": "The agent can now follow this text, within this bound, until its session ends.",
+}
+
 ApprovalArgument = Annotated[str, Argument(metavar="ID", help="The apr_ id.")]
 AsOption = Annotated[str | None, Option("--as", help="Use keys/EMAIL.key of the home instead of person.key.")]
 NoteOption = Annotated[str | None, Option(help="Why, for the log.")]
@@ -81,14 +88,43 @@ async def approve(
 ) -> None:
     """Say yes: to this exact call, once; or to the values asked about, for the session."""
     found = await _answer(job, approval, "approve", scope, note, person)
-    only = "with these arguments and no others" if found["kind"] == "call" else "and use these values until it ends"
-    job.out.note(f"The agent can now make the call again, {only}.")
+    job.out.note(_AFTER[found["kind"]])
 
 
 @command(app, "deny", example='remit approval deny apr_… --note "not this supplier"')
 async def deny(job: Invocation, approval: ApprovalArgument, note: NoteOption = None, person: AsOption = None) -> None:
     """Say no. The same question is not asked again in that session."""
     await _answer(job, approval, "deny", None, note, person)
+
+
+@command(
+    app,
+    "adopt",
+    example="remit approval adopt ses_… c-12 /content/0/text --tool shop/add --type shop:item --calls 8",
+)
+async def adopt(
+    job: Invocation,
+    session: Annotated[str, Argument(metavar="SESSION", help="The ses_ id.")],
+    call: Annotated[str, Argument(metavar="CALL", help="The id of the call whose result holds the text.")],
+    path: Annotated[str, Argument(metavar="PATH", help="Where in the result, as a JSON pointer.")],
+    tool: Annotated[list[str], Option(help="A tool that the text is for; repeat it.")],
+    calls: Annotated[int, Option(min=1, help="How many calls it may cover.")],
+    type_: Annotated[list[str] | None, Option("--type", help="A type of values to take from it; repeat it.")] = None,
+    limit: Annotated[list[str] | None, Option(help="A ceiling NAME=AMOUNT, as reviews count it; repeat it.")] = None,
+) -> None:
+    """Ask for a text that the session read to be adopted as part of its task; then read it, and approve it or not."""
+    ceilings = {name: amount for name, _, amount in (one.partition("=") for one in limit or ())}
+    wanted: dict[str, Json] = {
+        "call_id": call,
+        "path": path,
+        "tools": list(tool),
+        "types": list(type_ or ()),
+        "limits": {**ceilings, "calls": calls},
+    }
+    async with as_person(job) as client:
+        found = await client.act("sessions", session, "adoptions", wanted)
+        await _show(job, client, found)
+    job.out.note(f"Nothing is adopted yet: read it, then `remit approval approve {found['approval']}`, or deny it.")
 
 
 async def _answer(  # what was typed, handed on

@@ -12,13 +12,14 @@ ApprovalState: TypeAlias = Literal["pending", "approved", "denied", "expired", "
 class Approval:
     """The question and all it is bound to. ``arguments`` are the canonical bytes, whole: what is hashed is shown.
 
+    One of kind ``text`` asks whether a text that ``tool`` brought is adopted (rule B15); its arguments are the bound.
     ``owner`` is the person the agent belongs to, who by four eyes may not answer; ``references`` are the values of
     reference arguments, a write to which in the session voids the approval.
     """
 
     org: str
     id: str
-    kind: Literal["call", "value"]
+    kind: Literal["call", "value", "text"]
     state: ApprovalState
     agent: str
     chain: tuple[str, ...]

@@ -186,6 +186,9 @@ class Approvals(Protocol):
     async def of_values(self, root: str) -> tuple[Approval, ...]:
         """Every question about values under a root session, answered or not, oldest first."""
 
+    async def of_texts(self, root: str) -> tuple[Approval, ...]:
+        """Every question about adopting a text under a root session, answered or not, oldest first."""
+
     async def pending_of(self, root: str) -> tuple[Approval, ...]:
         """Pending and approved-but-unused ones of a root session."""
 

@@ -29,7 +29,7 @@ from remit.core.canonical import Json, canonical
 from remit.core.errors import NotFound, Unauthenticated, Unavailable
 from remit.sdk.answers import HINT, NOT_KNOWN, broken_off, parse, refusal, unreachable
 
-Noun: TypeAlias = Literal["agents", "servers", "grants", "keys", "people", "rules", "clients", "blueprints"]
+Noun: TypeAlias = Literal["agents", "servers", "grants", "keys", "people", "rules", "clients", "blueprints", "sessions"]
 Document: TypeAlias = dict[str, Any]
 
 # A call that waits for an upstream may take a minute; nothing else takes as long.

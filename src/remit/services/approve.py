@@ -80,7 +80,8 @@ Standing = Unanswered | Waiting | Vetoed | Approved
 
 async def standing(unit: Unit, session: Session, tool: str, arguments_hash: str, now: int) -> Standing:
     """How the question about this exact call stands in this session. A no holds for all that stands under one root."""
-    asked = await unit.approvals.about(session.root, tool, arguments_hash)
+    # A text is asked about beside a bound, which an agent could send as the arguments of a call.
+    asked = [one for one in await unit.approvals.about(session.root, tool, arguments_hash) if one.kind != "text"]
     found = {approval.state_at(now): approval for approval in asked if approval.session == session.id}
     denied = [approval for approval in asked if approval.state == "denied"]
     if denied:
@@ -201,8 +202,8 @@ async def _answered(unit: Unit, approval: Approval, person: str, now: int, *, ye
 
 
 async def _session_end(unit: Unit, approval: Approval, now: int) -> int:
-    """A yes to a value is for the session, and goes with it."""
-    session = await unit.sessions.get(approval.root)
+    """A yes to a value is for the root session, one to a text for the very session, and goes with it."""
+    session = await unit.sessions.get(approval.session if approval.kind == "text" else approval.root)
     return session.expires if session is not None else now + LIFE
 
 

@@ -6,7 +6,7 @@ calls at once never both take the last of a limit. Amounts are whole ten-thousan
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from remit.core import amounts
@@ -20,6 +20,16 @@ from remit.core.times import DAY, MINUTE
 from remit.core.tools import COUNTED_EFFECTS, LimitReview, ToolReview
 
 CALLS: Final = "calls"
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """Ceilings by name beside those of grants: who set them (``by``), where they are counted, and ``per`` what."""
+
+    by: str
+    scope: str
+    amounts: tuple[tuple[str, int], ...]
+    per: str
 
 
 def amounts_of(review: ToolReview, arguments: Mapping[str, Json]) -> dict[str, int] | Reason:
@@ -143,21 +153,27 @@ def _anyway(session: Session, grant: Grant, taken: Mapping[str, int], now: int) 
 async def _under_plan(
     unit: Unit, session: Session, review: ToolReview, taken: Mapping[str, int]
 ) -> list[Reservation] | Reason:
-    held: list[Reservation] = []
     if session.plan is None:
-        return held
-    uncounted = _uncounted({name for name, _ in session.plan.limits}, review, taken, "plan")
+        return []
+    return await under(unit, review, taken, Ceilings(PLAN, f"{session.root}/plan", session.plan.limits, "plan"))
+
+
+async def under(
+    unit: Unit, review: ToolReview, taken: Mapping[str, int], ceilings: Ceilings
+) -> list[Reservation] | Reason:
+    """What to hold of a call under ceilings that count all there ever was; or which of them is full."""
+    uncounted = _uncounted({name for name, _ in ceilings.amounts}, review, taken, ceilings.by)
     if uncounted is not None:
         return uncounted
-    scope = f"{session.root}/plan"
+    held: list[Reservation] = []
     for name, amount in taken.items():
-        ceilings = [limit for limited, limit in session.plan.limits if limited == name]
-        if not ceilings:
+        limits = [limit for limited, limit in ceilings.amounts if limited == name]
+        if not limits:
             continue
-        before = sum(await unit.counters.taken(scope, name, 0))
-        if before + amount > min(ceilings):
-            return Reason("budget.exceeded", _words(name, before, amount, min(ceilings), "plan"), rule=PLAN)
-        held.append(Reservation("plan", scope, name, 0, amount))
+        before = sum(await unit.counters.taken(ceilings.scope, name, 0))
+        if before + amount > min(limits):
+            return Reason("budget.exceeded", _words(name, before, amount, min(limits), ceilings.per), rule=ceilings.by)
+        held.append(Reservation(ceilings.by, ceilings.scope, name, 0, amount))
     return held
 
 

@@ -31,19 +31,19 @@ from remit.core.canonical import Written, canonical, digest
 from remit.core.credentials import SessionCaller
 from remit.core.decisions import Allow, Ask, Decision, Deny, Reason
 from remit.core.errors import CallIdReused, InvalidDocument
-from remit.core.events import EventDraft, Kind
 from remit.core.grants import Grant
 from remit.core.ids import is_call_id
 from remit.core.ports import Unit
-from remit.core.sessions import STORM, Session
+from remit.core.sessions import Session
 from remit.core.times import MINUTE, SECOND, from_text, to_text
 from remit.core.tools import COUNTED_EFFECTS
 from remit.guards.inputs import input_faults
 from remit.policy.demands import Miss
 from remit.services import (
-    access,
+    adoptions,
     approve,
     budgets,
+    denials,
     endorsed,
     flow_step,
     live,
@@ -57,8 +57,6 @@ from remit.services.authority import ReviewedTool
 from remit.services.deps import Deps
 from remit.services.policy_step import Permitted, permitted
 from remit.services.recorded import Facts
-from remit.services.refusals import Refusal
-from remit.services.subjects import owner_of
 
 FORWARD_WITHIN: Final = 30 * SECOND
 REPORT_WITHIN: Final = 15 * MINUTE
@@ -106,7 +104,7 @@ async def open_call(
     except Exception as error:
         # The one broad handler on this path: a gate that meets the unexpected closes, and leaves a trace.
         log.exception("decision.failed", session=caller.session, cause=type(error).__name__)
-        return await _failed(deps, caller, call)
+        return await denials.failed(deps, caller, call)
 
 
 async def _decide(
@@ -116,7 +114,7 @@ async def _decide(
     authority = await deps.authority.current(unit)
     session = await unit.sessions.get(caller.session)
     if session is None or session.agent != caller.agent:
-        return await _bare_denial(unit, caller, call, Reason("session.not_live"), now)
+        return await denials.bare(unit, caller, call, Reason("session.not_live"), now)
     flow = await unit.sessions.flow(session.root)
     before = await unit.calls.get(session.id, call.call_id)
     facts = Facts(
@@ -141,7 +139,7 @@ async def _decide(
             return recorded.replayed(before)
         refusal = deps.refusals.find(facts)
         if before is None and refusal is not None:
-            return await _refused_again(unit, facts, refusal)
+            return await denials.again(unit, facts, refusal)
         known = _tool(facts)  # (2)
         # A yes is given again only while all that it stood on still lives.
         if before is not None and before.state != "asked":
@@ -150,7 +148,7 @@ async def _decide(
         judge = _observed if known.server.observing(now) else _judged
         return await judge(deps, unit, facts, known, forwarder)  # (4) to (8)
     except _No as no:
-        decision = await _deny(deps, unit, facts, no.reasons)
+        decision = await denials.deny(deps, unit, facts, no.reasons)
         if no.lasting:
             deps.refusals.keep(facts, no.reasons, decision)
         return decision
@@ -164,8 +162,11 @@ async def _judged(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, for
     persons = _persons(facts, known)
     if persons or policy.needs_approval or any(not one.about_value for one in short):  # (7)
         return await _with_person(deps, unit, facts, known, forwarder, short)
-    if short:
+    covered = await adoptions.covering(deps, unit, facts, known, short) if short else None
+    if short and covered is None:
         return await _about_values(deps, unit, facts, known, short)
+    if covered is not None:
+        return await _intent(unit, facts, known, (*held, *covered.held), forwarder, covered.approval)
     return await _intent(unit, facts, known, held, forwarder)  # (8)
 
 
@@ -378,6 +379,9 @@ async def _observed(deps: Deps, unit: Unit, facts: Facts, known: ReviewedTool, f
         held = over
     held += await _ruled(unit, facts, known)  # a rule is signed off for all, also where grants are still looked for
     short = await _flow(deps, unit, facts, known)
+    covered = await adoptions.covering(deps, unit, facts, known, short) if short else None
+    if covered is not None:
+        short, held = (), (*held, *covered.held)
     standing = await approve.standing(unit, facts.session, known.tool.ref, digest(facts.arguments), facts.now)
     if isinstance(standing, approve.Vetoed):
         raise _No(Reason("approval.denied"))
@@ -399,7 +403,7 @@ def _passed(no: _No) -> tuple[Reason, ...]:
     return no.reasons
 
 
-# Step 8, and every other end.
+# Step 8.
 
 
 async def _intent(
@@ -434,62 +438,3 @@ async def _intent(
         approval=approval,
     )
     return decision
-
-
-async def _deny(deps: Deps, unit: Unit, facts: Facts, reasons: tuple[Reason, ...]) -> Decision:
-    event = await unit.log.append(
-        recorded.draft(facts, Kind.DENIED, tuple(dict.fromkeys(reason.code for reason in reasons)))
-    )
-    asked = await access.note(deps, unit, facts, reasons, event)
-    decision = recorded.decision(facts, Deny(reasons), event, facts.now)
-    decision = replace(decision, request_access=access.link(deps, asked))
-    await _count_denial(unit, facts)
-    # INVARIANT: an answer once given stays, above all an intent that still waits for its outcome.
-    if facts.before is None or facts.before.state == "asked":
-        await recorded.remember(unit, facts, decision, "denied", deadline=facts.now)
-    return decision
-
-
-async def _refused_again(unit: Unit, facts: Facts, refusal: Refusal) -> Decision:
-    """The same no to the same call, counted, and pointing at the event of the first."""
-    await _count_denial(unit, facts)
-    again = recorded.decision(facts, Deny(refusal.reasons), refusal.event, facts.now)
-    return replace(again, request_access=refusal.request_access)
-
-
-async def _count_denial(unit: Unit, facts: Facts) -> None:
-    """One more denial of the root session. A storm of them suspends it: somebody, or something, is trying doors."""
-    flow = facts.flow.refused(facts.now)
-    if flow.storm >= STORM:
-        event = await unit.log.append(recorded.suspension(facts))
-        flow = flow.suspended(facts.now, event)
-    await unit.sessions.put_flow(flow)
-
-
-async def _failed(deps: Deps, caller: SessionCaller, call: ProposedCall) -> Decision:
-    """A Deny for our own fault or the store's, with an event if the log still takes one."""
-    now = deps.clock.now()
-    try:
-        async with deps.store.unit(deps.org) as unit:
-            return await _bare_denial(unit, caller, call, Reason("internal.error"), now)
-    except Exception as error:
-        log.exception("decision.unrecorded", session=caller.session, cause=type(error).__name__)
-        return recorded.bare(caller, call, Reason("log.unavailable"), None, now)
-
-
-async def _bare_denial(unit: Unit, caller: SessionCaller, call: ProposedCall, reason: Reason, now: int) -> Decision:
-    """A Deny, recorded, where there is no session or no sound decision to speak of."""
-    event = await unit.log.append(
-        EventDraft(
-            kind=Kind.DENIED,
-            actor=caller.agent,
-            subject=await owner_of(unit, caller.agent),
-            agent=caller.agent,
-            session=caller.session,
-            call=call.call_id,
-            decision="deny",
-            codes=(reason.code,),
-            private={"/tool": call.tool, "/arguments": call.written()},
-        )
-    )
-    return recorded.bare(caller, call, reason, event, now)

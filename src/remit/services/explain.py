@@ -22,11 +22,12 @@ from remit.core.servers import Server
 from remit.core.sessions import FlowState, Session
 from remit.core.tools import OutputReview, ToolReview
 from remit.guards.json_in import parse
+from remit.policy.adoption import ADOPTED, Adoption
 from remit.policy.demands import Argument, Miss, by_members, deed, demanded, misses, use_of, uses
 from remit.policy.exposure import exposures
 from remit.policy.flow import result_labels, unseen_labels
 from remit.policy.memory import Memory, Strength
-from remit.services import endorsed, memories
+from remit.services import adoptions, approve, endorsed, memories
 from remit.services.decide import open_call
 from remit.services.deps import Deps
 from remit.services.recorded import first_flow
@@ -52,6 +53,7 @@ class _Before:
     planned: bool
     root: str
     fetches: int
+    adopted: tuple[Adoption, ...]
 
 
 async def explain_event(deps: Deps, caller: PersonCaller, index: int) -> dict[str, Json]:
@@ -140,6 +142,7 @@ async def _before(deps: Deps, view: Unit, session: Session, event: Mapping[str, 
         _planned(session),
         session.root,
         await _fetches(view, root, index),
+        await _used(deps, view, event),
     )
 
 
@@ -164,7 +167,17 @@ async def _now(deps: Deps, view: Unit, session: Session) -> _Before:
         _planned(session),
         session.root,
         flow.fetches,
+        await adoptions.standing(deps, view, session, deps.clock.now()),
     )
+
+
+async def _used(deps: Deps, view: Unit, event: Mapping[str, Json]) -> tuple[Adoption, ...]:
+    """The adopted text that covered this call: its intent names it, as it names the question about a call."""
+    named = await view.approvals.get(str(event.get("about")))
+    if named is None or named.kind != "text":
+        return ()
+    adoption = adoptions.read(await approve.opened(deps, view, named))
+    return () if adoption is None else (adoption,)
 
 
 async def _shown_by(deps: Deps, view: Unit, root: Session, index: int) -> frozenset[tuple[str, str]]:
@@ -260,6 +273,8 @@ def _explained(before: _Before, review: ToolReview, server: Server, arguments: M
     exposed = exposures(review, server, before.shown_by)
     every = (*asked, *exposed)
     still_open = endorsed.open_misses(every, before.said, before.root, review)
+    covered = still_open if any(one.covers(review.tool, still_open) for one in before.adopted) else ()
+    still_open = () if covered else still_open
     refused = [one for one in every if one.about_value and _key(before, server, one) in before.said.refused]
     needs = {
         one.argument.pointer: (one.rule, one.needs)
@@ -267,7 +282,7 @@ def _explained(before: _Before, review: ToolReview, server: Server, arguments: M
     }
     return {
         "tainted": before.tainted,
-        "arguments": [_argument(before, review, one, needs, every, still_open) for one in found],
+        "arguments": [_argument(before, review, one, needs, every, still_open, covered) for one in found],
         "call_demands": [
             {"rule": one.rule, "text": endorsed.words(one), "met": one not in still_open}
             for one in every
@@ -289,21 +304,24 @@ def _argument(
     needs: Mapping[str, tuple[str, int]],
     every: Sequence[Miss],
     still_open: Sequence[Miss],
+    covered: Sequence[Miss],
 ) -> dict[str, Json]:
     grants = before.memory.endorsements(one.atom, one.role, review.effect)
     own = [miss for miss in every if miss.argument == one.pointer]
     rule, wanted = needs.get(one.pointer, ("", 0))
     said = by_members(before.memory, one, use_of(review, one), deed(review), before.fetches)
     grants = tuple(sorted((*filter(lambda each: each.level, said), *grants), key=lambda each: -each.level))
-    asked = bool(own) and not any(miss in still_open for miss in own)
+    adopted = any(miss in covered for miss in own)
+    asked = bool(own) and not adopted and not any(miss in still_open for miss in own)
+    best = max(grants[0].level if grants else 0, ADOPTED if adopted else 0)
     return {
         "argument": one.pointer,
         "role": one.role,
         "type": one.type,
         "value": one.value,
         "reading": one.atom.text if one.atom else None,
-        "strength": 4 if asked else grants[0].level if grants else 0,
-        "granted": [*(_ASKED if asked else ()), *map(_grant, grants)],
+        "strength": 4 if asked else best,
+        "granted": [*(_ASKED if asked else _ADOPTED if adopted else ()), *map(_grant, grants)],
         "needs": wanted,
         "demanded_by": list(dict.fromkeys([*([rule] if rule else []), *(miss.rule for miss in own)])),
         "met": not any(miss in still_open for miss in own),
@@ -327,6 +345,9 @@ _FROM: Final[Mapping[str, str]] = {
 
 
 _ASKED: Final[tuple[dict[str, Json], ...]] = ({"rule": "B14", "strength": 4, "from": "a person said yes to it"},)
+_ADOPTED: Final[tuple[dict[str, Json], ...]] = (
+    {"rule": "B15", "strength": ADOPTED, "from": "it stands in a text that a person adopted"},
+)
 
 
 def _grant(one: Strength) -> dict[str, Json]:

@@ -256,6 +256,9 @@ class SqliteCounters(_Rows):
 _APPROVAL: Final = "SELECT body FROM approval WHERE org = ? "
 
 
+_OF_KIND: Final = "AND root = ? AND json_extract(CAST(body AS TEXT), '$.kind') = ? ORDER BY id"
+
+
 class SqliteApprovals(_Rows):
     """See ``core.ports.Approvals``."""
 
@@ -300,8 +303,11 @@ class SqliteApprovals(_Rows):
 
     async def of_values(self, root: str) -> tuple[Approval, ...]:
         """Questions about values of a root session."""
-        where = "AND root = ? AND json_extract(CAST(body AS TEXT), '$.kind') = 'value' ORDER BY id"
-        return self._many(Approval, _APPROVAL + where, root)
+        return self._many(Approval, _APPROVAL + _OF_KIND, root, "value")
+
+    async def of_texts(self, root: str) -> tuple[Approval, ...]:
+        """Questions about texts of a root session."""
+        return self._many(Approval, _APPROVAL + _OF_KIND, root, "text")
 
     async def pending_of(self, root: str) -> tuple[Approval, ...]:
         """Unanswered or unused ones of a root session."""

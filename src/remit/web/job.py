@@ -15,7 +15,7 @@ from remit.web.readiness import Readiness
 MAX_PAGE: Final = 200
 PAGED: Final = ("limit", "after")
 _DIGITS: Final = 20
-Who: TypeAlias = Literal["host", "session", "host or session", "person", "anyone signed in", "nobody"]
+Who: TypeAlias = Literal["host", "session", "host or session", "host or person", "person", "anyone signed in", "nobody"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 from remit.core.agents import Agent
 from remit.core.calls import Outcome, OutcomeKind, ProposedCall
 from remit.core.canonical import Json
+from remit.core.credentials import PersonCaller
 from remit.core.errors import NotFound
 from remit.core.times import to_text
-from remit.services import close, decide, sessions
+from remit.services import adoptions, approve, close, decide, sessions
 from remit.services.budgets import budgets
 from remit.services.recorded import first_flow
 from remit.web.job import Answer, Job, Made, Nothing, Route
@@ -41,6 +42,14 @@ async def observe(job: Job) -> Answer:
     outcome = Outcome(kinds[job.text("outcome")], result=job.body.get("result"), error=job.body.get("error"))
     delivery = await close.close_call(job.deps, caller, job.text("call_id"), outcome)
     return {"result": delivery.result, "labels": delivery.labels.document(), "event": delivery.event}
+
+
+async def adopt(job: Job) -> Answer:
+    """Ask a person to adopt a text that the session read."""
+    caller = job.signed_in()
+    asking = caller if isinstance(caller, PersonCaller) else await job.host()
+    approval = await adoptions.ask(job.deps, asking, job.path["id"], job.body)
+    return Made(approve.document(approval, job.deps.clock.now()))
 
 
 async def end(job: Job) -> Answer:
@@ -99,6 +108,15 @@ ROUTES = (
     Route("POST", "/v1/sessions/{id}/decide", "session", decide_call, "decide one call", "DecideRequest", "Decision"),
     Route(
         "POST", "/v1/sessions/{id}/observe", "session", observe, "report an outcome", "ObserveRequest", "Observation"
+    ),
+    Route(
+        "POST",
+        "/v1/sessions/{id}/adoptions",
+        "host or person",
+        adopt,
+        "ask a person to adopt a text",
+        "AdoptionRequest",
+        "Approval",
     ),
     Route("POST", "/v1/sessions/{id}/end", "host or session", end, "end a session", "EndRequest"),
     Route("POST", "/v1/sessions/{id}/kill", "person", kill, "stop a session at once", "KillRequest", "Killed"),
