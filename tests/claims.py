@@ -256,6 +256,11 @@ CLAIMS: dict[str, Claim] = {
         "MP",
         "issue 4",
     ),
+    "flow:one-state-for-a-tree": Claim(
+        "A session and all below it have one flow state and one set of counters; what a child says endorses nothing.",
+        "MP",
+        "DESIGN 5",
+    ),
     "flow:an-adopted-text-has-bounds": Claim(
         "A text that a person adopted vouches for its own values, in its session, for the tools, types and ceilings shown.",
         "MPU",
