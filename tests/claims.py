@@ -256,6 +256,22 @@ CLAIMS: dict[str, Claim] = {
         "MP",
         "issue 4",
     ),
+    "dpop:a-token-needs-its-key": Claim(
+        "A token that is bound to a key is worth nothing to who has not that key, by any scheme or grant.",
+        "P",
+        "ATTACKS D",
+    ),
+    "dpop:a-proof-is-good-once": Claim(
+        "A DPoP proof is good once, at whichever process it comes a second time.", "P", "ATTACKS D"
+    ),
+    "dpop:a-proof-is-for-one-request": Claim(
+        "A DPoP proof is good for its own method, address, token and minute, and with no header of a stranger's choosing.",
+        "P",
+        "ATTACKS D",
+    ),
+    "dpop:proofs-are-made-now": Claim(
+        "At the token endpoint nobody uses a proof that was made beforehand.", "P", "ATTACKS D"
+    ),
     "flow:one-state-for-a-tree": Claim(
         "A session and all below it have one flow state and one set of counters; what a child says endorses nothing.",
         "MP",

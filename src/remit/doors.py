@@ -9,13 +9,14 @@ from urllib.parse import urlsplit
 from starlette.types import Receive, Scope
 
 from remit.core.errors import Malformed, TooLarge, UnsupportedMedia
+from remit.services.possession import Shown
 from remit.services.whereabouts import peer_of
 
 # Headers that decide something. Of two values, a proxy before us might have judged the other one.
 _SINGLE: Final = frozenset(
     {
         *("authorization", "content-length", "content-type", "host", "origin", "transfer-encoding"),
-        *("mcp-protocol-version", "mcp-method", "mcp-name"),
+        *("mcp-protocol-version", "mcp-method", "mcp-name", "dpop"),
     }
 )
 # Headers that repeat an argument each (MCP 2026-07-28).
@@ -42,6 +43,12 @@ def peer(scope: Scope, trusted: Sequence[str]) -> str | None:
     names = ((name.lower(), value) for name, value in scope["headers"])
     forwarded = [value.decode("latin-1") for name, value in names if name == b"x-forwarded-for"]
     return peer_of(nearest[0] if nearest else None, forwarded, trusted)
+
+
+def shown_of(scope: Scope, headers: Mapping[str, str]) -> Shown | None:
+    """The DPoP proof that came with a request, if one did."""
+    proof = headers.get("dpop")
+    return None if proof is None else Shown(proof=proof, method=scope["method"], path=scope["path"])
 
 
 BODY_SECONDS: Final = 30.0

@@ -10,7 +10,9 @@ from typing import Final, NamedTuple
 from remit.core import errors
 from remit.core.canonical import Json
 from remit.core.errors import RemitError
+from remit.core.oauth import ProofRefused
 from remit.guards.json_in import as_json
+from remit.tokens.dpop import ALGORITHMS
 
 TYPE: Final = "https://remit.invalid/errors/"
 PROBLEM: Final = "application/problem+json"
@@ -84,4 +86,13 @@ def problem(error: RemitError) -> tuple[int, bytes, tuple[tuple[bytes, bytes], .
     """Status, body and further headers of an HTTP answer."""
     status = form(error).status
     challenge = ((b"www-authenticate", b'Bearer realm="remit"'),) if status == HTTPStatus.UNAUTHORIZED else ()
-    return status, as_json(document(error)), challenge
+    return status, as_json(document(error)), proof_challenge(error) or challenge
+
+
+def proof_challenge(error: RemitError) -> tuple[tuple[bytes, bytes], ...]:
+    """What a client is told of a DPoP proof that was refused (RFC 9449 sections 7.1 and 9); nothing of other errors."""
+    if not isinstance(error, ProofRefused):
+        return ()
+    told = f'DPoP realm="remit", error="{error.error}", algs="{" ".join(ALGORITHMS)}"'
+    nonce = ((b"dpop-nonce", error.nonce.encode("ascii")),) if error.nonce else ()
+    return (b"www-authenticate", told.encode("ascii")), *nonce

@@ -1,6 +1,8 @@
-"""A refusal at an OAuth endpoint, which has a form of its own and is no problem document (RFC 6749 section 5.2)."""
+"""Refusals with a form of their own: at an OAuth endpoint (RFC 6749 section 5.2), and of a DPoP proof (RFC 9449)."""
 
-from remit.core.errors import RemitError
+from typing import Literal
+
+from remit.core.errors import RemitError, Unauthenticated
 
 
 class OAuthRefusal(RemitError):
@@ -18,6 +20,23 @@ class OAuthRefusal(RemitError):
     def body(self) -> dict[str, str]:
         """The answer as RFC 6749 section 5.2 writes it."""
         return {"error": self.error, "error_description": _described(f"{self.detail} {self.hint}".strip())}
+
+
+class ProofRefused(Unauthenticated):
+    """This DPoP proof was refused (RFC 9449 sections 7.1, 8 and 9); with a ``nonce``, the same may be tried with it."""
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        error: Literal["invalid_dpop_proof", "use_dpop_nonce"] = "invalid_dpop_proof",
+        nonce: str = "",
+        hint: str | None = None,
+    ) -> None:
+        """``error`` is the code of the standard."""
+        super().__init__(detail, hint=hint)
+        self.error = error
+        self.nonce = nonce
 
 
 def _described(text: str) -> str:

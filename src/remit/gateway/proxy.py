@@ -18,7 +18,7 @@ from remit.core.credentials import SessionCaller
 from remit.core.entitlements import CALL, is_reserved, nowhere
 from remit.core.errors import BadInput, NotFound, RemitError, TooLarge, Unauthenticated
 from remit.core.ids import tool_ref
-from remit.doors import headers_of, own_origin, peer, read_body
+from remit.doors import headers_of, own_origin, peer, read_body, shown_of
 from remit.gateway import planning, revisions, wire
 from remit.gateway.calls import ToolCalls, mirrors_of
 from remit.gateway.exchange import Exchange
@@ -28,7 +28,7 @@ from remit.gateway.surfaces import GOVERNED, Surfaces
 from remit.gateway.underway import CANCELLED
 from remit.gateway.workers import GiveUp, Workers
 from remit.guards.json_in import JsonLimits, as_json, parse
-from remit.problems import PROBLEM, problem
+from remit.problems import PROBLEM, problem, proof_challenge
 from remit.services.authenticate import STALE, as_session, authenticate
 from remit.services.authority import ReviewedTool
 from remit.services.deps import Deps
@@ -142,7 +142,7 @@ class Gateway:
         except RemitError as error:
             status, body, headers = problem(error)
             if isinstance(error, Unauthenticated):
-                headers = (self._challenge(scope),)
+                headers = (*proof_challenge(error), self._challenge(scope))
             answer = Answer(status, body, headers, PROBLEM)
         except Exception as error:
             # A door that meets the unexpected answers with a problem that tells nothing, and the log has the trace.
@@ -164,9 +164,11 @@ class Gateway:
         about = f"{self._deps.issuer}/.well-known/oauth-protected-resource{quote(scope['path'])}"
         return b"www-authenticate", f'Bearer realm="remit", {wrong}resource_metadata="{about}"'.encode("ascii")
 
-    async def _caller(self, scope: Scope, headers: Mapping[str, str]) -> SessionCaller:
+    async def _caller(self, scope: Scope, headers: Mapping[str, str], *, met: bool = False) -> SessionCaller:
+        shown = shown_of(scope, headers)
+        shown = replace(shown, met=True) if shown is not None and met else shown
         place = peer(scope, self._deps.trusted_proxies)
-        caller = await authenticate(self._deps, headers.get("authorization"), place)
+        caller = await authenticate(self._deps, headers.get("authorization"), place, shown)
         return await as_session(self._deps, caller, f"{self._deps.issuer}{scope['path']}")
 
     async def _answer(self, scope: Scope, exchange: Exchange) -> Answer:
@@ -181,7 +183,7 @@ class Gateway:
         arrived = self._deps.clock.now()
         body = await read_body(exchange.receive, headers, self._limits.max_bytes)
         if self._deps.clock.now() - arrived >= STALE:
-            caller = await self._caller(scope, headers)
+            caller = await self._caller(scope, headers, met=True)
         try:
             document = parse(body, self._limits)
         except TooLarge:

@@ -9,13 +9,16 @@ from typing import Final, TypeAlias, assert_never
 
 from remit.core.credentials import Caller, HostCaller, Key, PersonCaller, SessionCaller
 from remit.core.errors import Forbidden, Unauthenticated
+from remit.core.oauth import ProofRefused
 from remit.core.people import Person
 from remit.core.times import MINUTE, SECOND
 from remit.services import whereabouts
 from remit.services.deps import Deps
 from remit.services.misuse import misused
+from remit.services.possession import Shown, proven
 from remit.services.sessions import standing_session
 from remit.tokens import apikeys
+from remit.tokens.jwt import SessionClaims
 
 Checker: TypeAlias = Callable[[Deps, str], Awaitable[Caller | None]]
 
@@ -26,12 +29,17 @@ STALE: Final = SECOND
 """How long a caller stays authenticated while its request is still coming in; then a door asks again."""
 
 
-async def authenticate(deps: Deps, authorization: str | None, peer: str | None = None) -> Caller:
+async def authenticate(
+    deps: Deps, authorization: str | None, peer: str | None = None, shown: Shown | None = None
+) -> Caller:
     """The caller behind an ``Authorization`` header value. Raises ``Unauthenticated``.
 
-    ``peer`` is the address that it came from, None where nobody knows (``doors.peer``).
+    ``peer`` is the address that it came from, None where nobody knows (``doors.peer``); ``shown`` is the DPoP proof
+    that came with it.
     """
     scheme, _, credential = (authorization or "").partition(" ")
+    if scheme.lower() == "dpop" and credential:
+        return await by_bound_token(deps, credential, shown)
     if scheme.lower() != "bearer" or not credential:
         raise Unauthenticated("no bearer credential was sent")
     if credential.startswith(apikeys.PREFIX):
@@ -68,10 +76,27 @@ async def by_session_token(deps: Deps, credential: str) -> Caller | None:
     claims = deps.tokens.check(credential, deps.clock.now())
     if claims is None:
         return None
+    if claims.thumbprint is not None:
+        raise ProofRefused("this token is bound to a key: send it as DPoP, with a proof of that key")
+    return _of_session(deps, claims)
+
+
+async def by_bound_token(deps: Deps, credential: str, shown: Shown | None) -> Caller:
+    """Session tokens that are bound to a key, under the scheme ``DPoP`` (RFC 9449 section 7.1)."""
+    claims = deps.tokens.check(credential, deps.clock.now())
+    if claims is None:
+        raise Unauthenticated("this credential is of no kind that Remit binds to a key")
+    if claims.thumbprint is None:
+        raise ProofRefused("this token is bound to no key: send it as Bearer")
+    if shown is None:
+        raise ProofRefused("no DPoP proof came with this token")
+    await proven(deps, shown, key=claims.thumbprint, token=credential)
+    return _of_session(deps, claims)
+
+
+def _of_session(deps: Deps, claims: SessionClaims) -> SessionCaller:
     if claims.org != deps.org:
         raise Unauthenticated("this token is of another organization")
-    if claims.thumbprint is not None:
-        raise Unauthenticated("this token is bound to a key, and no proof of that key came with it")
     return SessionCaller(
         org=claims.org,
         key=claims.client_id,

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from remit.core.canonical import Json
 from remit.core.errors import RemitError
-from remit.core.oauth import OAuthRefusal
+from remit.core.oauth import OAuthRefusal, ProofRefused
 from remit.guards.json_in import as_json
 from remit.problems import form as status_of
 from remit.services.deps import Deps
@@ -22,10 +22,13 @@ from remit.services.oauth.client_auth import authenticated
 from remit.services.oauth.metadata import resource_metadata, server_metadata
 from remit.services.oauth.presented import Presented
 from remit.services.oauth.token import token
+from remit.services.possession import Shown, fresh_nonce, proven
 from remit.web.forms import read_form
 
 Handler = Callable[[Deps, Presented], Awaitable[Json]]
 _KEPT: Final = {"cache-control": "public, max-age=300", "access-control-allow-origin": "*"}
+# Where what is asked for may be bound to a key.
+_BINDING: Final = frozenset({"/oauth/token", "/oauth/par"})
 _SECRET: Final = {"cache-control": "no-store", "pragma": "no-cache"}
 
 log = structlog.get_logger()
@@ -74,8 +77,15 @@ def _answering(deps: Deps, path: str, handler: Handler) -> Callable[[Request], A
     async def endpoint(request: Request) -> Response:
         try:
             form, _, headers = await read_form(request)
-            presented = Presented(form=form, path=path, authorization=headers.get("authorization"))
-            answer = await handler(deps, presented)
+            proof = headers.get("dpop") if path in _BINDING else None
+            shown = None if proof is None else Shown(proof=proof, method="POST", path=path)
+            thumbprint = None if shown is None else await proven(deps, shown, nonce=True)
+            sent = headers.get("authorization")
+            answer = await handler(deps, Presented(form=form, path=path, authorization=sent, thumbprint=thumbprint))
+        except ProofRefused as error:
+            told = _json({"error": error.error, "error_description": error.detail}, 400)
+            told.headers["dpop-nonce"] = error.nonce or fresh_nonce(deps)
+            return told
         except OAuthRefusal as refusal:
             return refused(refusal)
         except RemitError as error:
@@ -84,7 +94,10 @@ def _answering(deps: Deps, path: str, handler: Handler) -> Callable[[Request], A
             # A door that meets the unexpected answers with an error that tells nothing; the log has the trace.
             log.exception("request.failed", route=path, method="POST")
             return _json({"error": "server_error"}, 500)
-        return _json(answer, 201 if path == "/oauth/par" else 200)
+        made = _json(answer, 201 if path == "/oauth/par" else 200)
+        if shown is not None:
+            made.headers["dpop-nonce"] = fresh_nonce(deps)
+        return made
 
     return endpoint
 

@@ -5,6 +5,7 @@ handler sees it. An unexpected exception is a problem that tells nothing; the lo
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -20,7 +21,7 @@ from remit.audit.checkpoint import Signer
 from remit.core.canonical import Json
 from remit.core.credentials import PersonCaller
 from remit.core.errors import Forbidden, InternalError, InvalidDocument, NotFound, RemitError
-from remit.doors import headers_of, own_origin, peer, read_body
+from remit.doors import headers_of, own_origin, peer, read_body, shown_of
 from remit.guards.documents import check_document
 from remit.guards.json_in import JsonLimits, as_json, parse
 from remit.problems import PROBLEM, document, problem
@@ -103,13 +104,14 @@ async def _job(deps: Deps, doors: Doors, limits: JsonLimits, route: Route, reque
     if not own_origin(headers, deps.issuer):
         raise Forbidden("requests from this web origin are refused")
     sent, place = headers.get("authorization"), peer(request.scope, deps.trusted_proxies)
-    caller = None if route.who == "nobody" else await authenticate(deps, sent, place)
+    shown = shown_of(request.scope, headers)
+    caller = None if route.who == "nobody" else await authenticate(deps, sent, place, shown)
     body: Json = {}
     if route.takes is not None:
         arrived = deps.clock.now()
         raw = await read_body(request.receive, headers, limits.max_bytes)
         if caller is not None and deps.clock.now() - arrived >= STALE:
-            caller = await authenticate(deps, sent, place)
+            caller = await authenticate(deps, sent, place, shown and replace(shown, met=True))
         body = parse(raw, limits)
         check_document(route.takes, body)
     if not isinstance(body, dict):

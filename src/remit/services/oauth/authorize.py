@@ -53,6 +53,8 @@ class Asked:
     tools: tuple[str, ...]
     """The tools that ``authorization_details`` names; empty where it names none."""
     task: tuple[str, ...]
+    key: str = ""
+    """The thumbprint of the key that the code will be redeemed with (``dpop_jkt``, RFC 9449 section 10)."""
     pushed: str = ""
     """The mark of the pushed request that this is, which is used up with the answer."""
 
@@ -94,6 +96,9 @@ async def push(deps: Deps, client: Client, presented: Presented) -> dict[str, Js
     form = {name: value for name, value in presented.form.items() if name not in _SECRETS} | {
         "client_id": client.client_id
     }
+    held = presented.thumbprint
+    if held is not None and form.setdefault("dpop_jkt", held) != held:
+        raise OAuthRefusal("invalid_dpop_proof", "dpop_jkt names another key than the proof")
     redirect = _redirect(client, form.get("redirect_uri", ""))
     _asked(deps, client, redirect, form)
     text, mark = fresh(deps)
@@ -144,6 +149,7 @@ async def consent(deps: Deps, caller: PersonCaller, asked: Asked, chosen: Sequen
         tools=tools,
         task=asked.task,
         ttl=ttl,
+        key=asked.key,
     )
     async with deps.store.unit(deps.org) as unit:
         await _use_up(unit, asked, now)
@@ -234,7 +240,14 @@ def _asked(deps: Deps, client: Client, redirect: str, query: Mapping[str, str]) 
         resource=resource,
         tools=tools,
         task=task,
+        key=_key(query.get("dpop_jkt", "")),
     )
+
+
+def _key(thumbprint: str) -> str:
+    if thumbprint and _CHALLENGE.fullmatch(thumbprint) is None:
+        raise OAuthRefusal("invalid_request", "dpop_jkt is the SHA-256 thumbprint of a key (RFC 7638)")
+    return thumbprint
 
 
 def _details(text: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -39,6 +39,8 @@ class Code(msgspec.Struct, frozen=True):
     tools: tuple[str, ...]
     task: tuple[str, ...]
     ttl: str
+    key: str = ""
+    """The thumbprint of the key that redeems it (RFC 9449 section 10), where one was named."""
     used: bool = False
     session: str = ""
 
@@ -68,7 +70,7 @@ async def _redeemed(
         return None
     session_id = ""
     made: dict[str, Json] | None = None
-    if _fits(code, presented):
+    if _fits(code, presented) and code.key in ("", thumbprint):
         session = await _session(deps, unit, client, code, now)
         session_id = session.id
         made = answer(deps, session, client, now, code.resource, thumbprint)

@@ -5,6 +5,7 @@ from remit.core.scopes import SUPPORTED
 from remit.services.deps import Deps
 from remit.services.oauth.token import GRANTS
 from remit.tokens.assertions import ALGORITHMS
+from remit.tokens.dpop import ALGORITHMS as PROOFS
 
 _CLIENT_AUTH: Json = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
 
@@ -30,6 +31,7 @@ def server_metadata(deps: Deps) -> dict[str, Json]:
         "introspection_endpoint_auth_methods_supported": _CLIENT_AUTH,
         "revocation_endpoint_auth_methods_supported": _CLIENT_AUTH,
         "authorization_response_iss_parameter_supported": True,
+        "dpop_signing_alg_values_supported": list(PROOFS),
         "authorization_details_types_supported": ["remit_tool", "remit_task"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],
@@ -43,4 +45,5 @@ def resource_metadata(deps: Deps, path: str) -> dict[str, Json]:
         "authorization_servers": [deps.issuer],
         "scopes_supported": list(SUPPORTED),
         "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": list(PROOFS),
     }
