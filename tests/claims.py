@@ -256,6 +256,11 @@ CLAIMS: dict[str, Claim] = {
         "MP",
         "issue 4",
     ),
+    "token:keys-rotate": Claim(
+        "Keys of tokens change without a refused token; an old one verifies nothing after its last token's end.",
+        "PO",
+        "issue 5",
+    ),
     "dpop:a-token-needs-its-key": Claim(
         "A token that is bound to a key is worth nothing to who has not that key, by any scheme or grant.",
         "P",

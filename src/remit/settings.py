@@ -32,6 +32,7 @@ class Settings(BaseSettings):
         (), description="networks of proxies whose X-Forwarded-For is believed; none means that nobody's is"
     )
     two_administrators: bool = Field(False, description="whether a person's departure needs two administrators")
+    token_key_life: int = Field(90, ge=1, le=3_650, description="days after which another key signs tokens")
     checkpoint: float = Field(1.0, gt=0, le=3_600, description="how often the log's tree head is signed")
 
     @classmethod

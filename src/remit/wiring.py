@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
@@ -27,7 +28,6 @@ from remit.core.errors import (
     Forbidden,
     InternalError,
     InvalidDocument,
-    NotFound,
     StoreUnavailable,
     Unavailable,
 )
@@ -40,14 +40,16 @@ from remit.gateway.servers import Servers
 from remit.gateway.worker_door import WorkerDoor
 from remit.gateway.workers import Workers
 from remit.guards.json_in import JsonLimits
-from remit.services import audit, keys, people, policies, reconcile, signing_in
+from remit.services import audit, keys, people, policies, reconcile, signing_in, token_keys
 from remit.services.authority import AuthorityCache
 from remit.services.deps import Deps
 from remit.services.sealing import Sealer
 from remit.settings import Settings
+from remit.storage.homes import RESTORE, Home
 from remit.storage.instances import Instance, alive
 from remit.storage.sqlite import SqliteStore, create_store, open_store
 from remit.storage.subject_keys import SubjectKeys
+from remit.storage.token_keys import TokenKeyFiles
 from remit.tokens.jwt import SessionTokens
 from remit.tokens.keys import SecretBox, SigningKey
 from remit.web.server import create_app
@@ -58,7 +60,7 @@ DEFAULT_PERSON: Final = "admin@localhost"
 LAST_WORDS: Final = 10.0
 """Seconds beyond the longest upstream call that a request may still take when the process is told to stop."""
 
-_RESTORE: Final = "Restore it from your copy of the home."
+
 Parent: TypeAlias = Connection
 """A worker's end of the pipe to the process that keeps it: it can be read when that is gone."""
 _Opened: TypeAlias = Callable[[Path, Clock, PayloadSealer], Awaitable[SqliteStore]]
@@ -89,61 +91,6 @@ class SystemEntropy:
     def bytes(self, count: int) -> bytes:
         """``count`` unpredictable bytes."""
         return os.urandom(count)
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """Where things stand in a home. Everything in it is for its owner only."""
-
-    path: Path
-
-    @property
-    def store(self) -> Path:
-        """The SQLite file."""
-        return self.path / "remit.db"
-
-    @property
-    def keys(self) -> Path:
-        """The folder of keys."""
-        return self.path / "keys"
-
-    @property
-    def person_key(self) -> Path:
-        """The local person key that ``init`` made."""
-        return self.keys / "person.key"
-
-    @property
-    def log_key(self) -> Path:
-        """The public key of the log, in C2SP verifier form."""
-        return self.keys / "log.vkey"
-
-    @property
-    def policies(self) -> Path:
-        """Operators' policies as files."""
-        return self.path / "policies"
-
-    @property
-    def run(self) -> Path:
-        """What is true only while something runs."""
-        return self.path / "run"
-
-    @property
-    def subjects(self) -> Path:
-        """Keys per person under which their values in the log are sealed."""
-        return self.path / "subjects"
-
-    def identity(self) -> dict[str, str]:
-        """What ``init`` fixed: issuer and origin. Raises ``NotFound`` when this is no home."""
-        try:
-            found = json.loads((self.path / "home.json").read_text(encoding="utf-8"))
-            identity = {name: found[name] for name in ("issuer", "origin")}
-        except FileNotFoundError as error:
-            raise NotFound(f"{self.path} is not a Remit home", hint="Make one with `remit init`.") from error
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise StoreUnavailable(f"{self.path}/home.json can't be read", hint=_RESTORE) from error
-        if not all(isinstance(value, str) for value in identity.values()):
-            raise StoreUnavailable(f"{self.path}/home.json can't be read", hint=_RESTORE)
-        return identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +185,7 @@ async def open_remit(path: Path, settings: Settings, workers: Workers | None = N
             signer=signer,
             stopped=servers.stop_session,
             health=servers.health,
+            rotate=partial(token_keys.rotate, deps, TokenKeyFiles(home.keys)),
         )
         remit = Remit(
             home=home,
@@ -381,7 +329,7 @@ async def _deps(
                 clock=clock,
                 entropy=entropy,
                 sealer=sealer,
-                tokens=SessionTokens(_secret(home.keys / "token.pem", SigningKey.from_pem), issuer),
+                tokens=_tokens(home, issuer),
                 box=_secret(home.keys / "master.key", SecretBox),
                 authority=AuthorityCache(),
                 two_administrators=settings is not None and settings.two_administrators,
@@ -391,6 +339,14 @@ async def _deps(
             await store.close()
     finally:
         instance.close()
+
+
+def _tokens(home: Home, issuer: str) -> SessionTokens:
+    """Tokens under the keys of a home. Raises ``StoreUnavailable``, ``Forbidden``."""
+    known = token_keys.read_keys(TokenKeyFiles(home.keys))
+    tokens = SessionTokens(known[0][1], issuer)
+    tokens.take(known)
+    return tokens
 
 
 def both_doors(gateway: ASGIApp, api: ASGIApp) -> ASGIApp:
@@ -433,6 +389,7 @@ async def _sweeping(remit: Remit) -> None:
         try:
             await reconcile.sweep(remit.deps, lambda name: alive(remit.home.run, name))
             await close_dead(remit.deps, remit.servers)
+            await token_keys.keep(remit.deps, TokenKeyFiles(remit.home.keys), remit.settings.token_key_life * DAY)
         except Exception as error:
             # A chore that met the unexpected once must be there the next time; the log has the trace.
             log.exception("sweep.failed", cause=type(error).__name__)
@@ -479,7 +436,7 @@ def _secret(path: Path, parse: Callable[[bytes], T]) -> T:
     try:
         mode, data = path.stat().st_mode, path.read_bytes()
     except OSError as error:
-        raise StoreUnavailable(f"{path} can't be read: {error.strerror}", hint=_RESTORE) from error
+        raise StoreUnavailable(f"{path} can't be read: {error.strerror}", hint=RESTORE) from error
     if mode & 0o077:
         raise Forbidden(
             f"others may read the key in {path}", hint=f"chmod 600 {path}; if it has been seen, make a new home."
@@ -487,4 +444,4 @@ def _secret(path: Path, parse: Callable[[bytes], T]) -> T:
     try:
         return parse(data)
     except (ValueError, InternalError) as error:
-        raise StoreUnavailable(f"{path} holds no such key", hint=_RESTORE) from error
+        raise StoreUnavailable(f"{path} holds no such key", hint=RESTORE) from error

@@ -27,7 +27,7 @@ rule list; rule show; rule apply; rule revoke; rule draft;
 key create; key list; key rotate; key revoke; session start; session show; session end; session kill; session token;
 approval list; approval show; approval approve; approval deny; approval adopt; access list; access show; access close; policy check; policy apply; policy show; policy rollback;
 person add; person list; person suspend; audit tail; audit show; audit export; audit verify; audit prove; audit unknown;
-audit unknown settle; client add; client list; client show; client renew-secret; client retire; person link; person identify; reach; explain; agent advise; agent review; person depart; blueprint apply; blueprint list; blueprint show; blueprint retire; lab replay; lab labels"""
+audit unknown settle; client add; client list; client show; client renew-secret; client retire; token inspect; token rotate; person link; person identify; reach; explain; agent advise; agent review; person depart; blueprint apply; blueprint list; blueprint show; blueprint retire; lab replay; lab labels"""
 
 
 def test_every_command_that_was_promised_is_there() -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -24,7 +25,8 @@ from remit.gateway.servers import Servers
 from remit.gateway.worker_door import WorkerDoor
 from remit.gateway.workers import Workers
 from remit.guards.json_in import JsonLimits
-from remit.services import agents, keys, policies, servers
+from remit.services import agents, keys, policies, servers, token_keys
+from remit.storage.token_keys import TokenKeyFiles
 from remit.web.server import create_app
 from remit.wiring import both_doors
 from tests.services.world import PAY, READ, TASK, World
@@ -220,6 +222,17 @@ class House:
         await self.world.grant(*(f"office/{tool}" for tool in tools))
 
 
+def key_files(world: World) -> TokenKeyFiles:
+    """The key files of a world, in which its one key for tokens stands."""
+    folder = world.path / "keys"
+    folder.mkdir(exist_ok=True)
+    first = folder / "token.pem"
+    if not first.exists():
+        first.touch(mode=0o600)
+        first.write_bytes(world.deps.tokens._keys[0].key.pem())
+    return TokenKeyFiles(folder)
+
+
 @asynccontextmanager
 async def open_house(
     world: World,
@@ -264,6 +277,7 @@ async def open_doors(
         signer=signer,
         stopped=behind.stop_session,
         health=behind.health,
+        rotate=partial(token_keys.rotate, deps, key_files(world)),
     )
     app = both_doors(gateway, api)
     async with (

@@ -580,6 +580,7 @@ ROWS: tuple[Row, ...] = (
         lacks=("auditor", 403),
     ),
     Row("GET", "/v1/clients/desk", "/v1/clients/{id}", "viewer", kind="Client"),
+    Row("POST", "/v1/token-keys", "/v1/token-keys", "administrator", 201, _({}), "TokenKey", lacks=VIEWER),
     Row(
         "POST",
         "/v1/clients/desk/secret",

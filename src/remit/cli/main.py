@@ -35,6 +35,7 @@ from remit.cli import (
     server_modes,
     session,
     suggestions,
+    token,
     wrap,
 )
 from remit.cli.commands import HomeOption, Invocation, JsonOption, PlainOption, QuietOption
@@ -68,6 +69,7 @@ for noun in (
     grant,
     key,
     session,
+    token,
     approval,
     access,
     policy,

@@ -35,8 +35,9 @@ from remit.core.errors import BadInput, RemitError, Unavailable
 from remit.gateway.workers import Workers
 from remit.problems import exit_code
 from remit.settings import Settings
+from remit.storage.homes import Home
 from remit.storage.instances import Instance
-from remit.wiring import Home, Parent
+from remit.wiring import Parent
 
 MOST: Final = 64
 """So many workers at most."""

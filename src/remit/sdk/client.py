@@ -411,6 +411,14 @@ class RemitClient:
         """Say what became of an unknown call, and why one knows: ``call``, ``outcome``, ``because``, ``session``?."""
         return await self._object("POST", "/v1/audit/unknown/settle", settlement)
 
+    async def jwks(self) -> Document:
+        """The public keys that tokens are checked with."""
+        return await self._object("GET", "/oauth/jwks")
+
+    async def rotate_token_keys(self) -> Document:
+        """Have another key sign tokens, from a minute on."""
+        return await self._object("POST", "/v1/token-keys", {})
+
     # ---- health
 
     async def status(self) -> Document:

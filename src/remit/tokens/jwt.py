@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +24,8 @@ from remit.tokens.keys import SigningKey
 
 LONGEST_LIFE: Final = 5 * MINUTE
 LEEWAY: Final = 5 * SECOND
+SKEW: Final = MINUTE
+"""How far clocks of who checks our tokens may be off ours."""
 TYPE: Final = "at+jwt"
 _CACHE: Final = 8_192
 _MAX_TOKEN: Final = 4_096
@@ -55,15 +58,34 @@ class SessionClaims:
     thumbprint: str | None = None
 
 
+@dataclass(frozen=True, slots=True, init=False, eq=False)
+class _Known:
+    """One key, from when on it signs, and the one header of all its tokens."""
+
+    since: int
+    key: SigningKey
+    header: Mapping[str, str]
+    head: str
+
+    def __init__(self, since: int, key: SigningKey) -> None:
+        header = {"alg": "ES256", "kid": key.kid, "typ": TYPE}
+        head = jws.serialize_compact(dict(header), b"", key.jwk, algorithms=["ES256"]).partition(".")[0]
+        for name, value in (("since", since), ("key", key), ("header", header), ("head", head)):
+            object.__setattr__(self, name, value)
+
+    def public(self) -> dict[str, Json]:
+        """The public half as a JWK."""
+        public = {name: str(value) for name, value in self.key.jwk.as_dict(private=False).items()}
+        return {**public, "kid": self.key.kid, "alg": "ES256", "use": "sig"}
+
+
 class SessionTokens:
     """Issues and checks the session tokens of one issuer. Verified tokens are remembered until they expire."""
 
     def __init__(self, key: SigningKey, issuer: str) -> None:
         """The key is parsed already; ``issuer`` is also the audience."""
-        self._key = key
         self._issuer = issuer
-        self._header = {"alg": "ES256", "kid": key.kid, "typ": TYPE}
-        self._head = jws.serialize_compact(dict(self._header), b"", key.jwk, algorithms=["ES256"]).partition(".")[0]
+        self._keys: tuple[_Known, ...] = (_Known(0, key),)
         self._registry = jws.JWSRegistry(algorithms=["ES256"])
         self._verified: dict[bytes, SessionClaims] = {}
 
@@ -72,17 +94,36 @@ class SessionTokens:
         if not 0 < claims.expires_at - claims.issued_at <= LONGEST_LIFE:
             raise ValueError("a session token lives up to five minutes")
         payload = canonical(_document(claims))
-        token = jws.serialize_compact(dict(self._header), payload, self._key.jwk, registry=self._registry)
+        known = self._signer(claims.issued_at)
+        token = jws.serialize_compact(dict(known.header), payload, known.key.jwk, registry=self._registry)
         return _with_low_s(token)
+
+    def take(self, keys: Sequence[tuple[int, SigningKey]]) -> None:
+        """Use these keys from now on, each with the time from which it signs (milliseconds UTC), oldest first.
+
+        What was verified under a key that is no longer there is not known any more.
+        """
+        kept = {known.key.kid: known for known in self._keys}
+        fresh = tuple(kept[key.kid] if key.kid in kept else _Known(since, key) for since, key in keys)
+        if not fresh:
+            raise ValueError("there is always a key")
+        if fresh != self._keys:
+            self._keys = fresh
+            self._verified.clear()
+
+    def _signer(self, now: int) -> "_Known":
+        """The newest key whose time has come."""
+        return next((known for known in reversed(self._keys) if known.since <= now), self._keys[0])
 
     def check(self, token: str, now: int) -> SessionClaims | None:
         """The claims of a good token; None when it is not ours. Raises ``Unauthenticated`` when it is ours and bad."""
         mark = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
         known = self._verified.get(mark)
         if known is None:
-            if not self._ours(token):
+            ours = self._ours(token)
+            if ours is None:
                 return None
-            known = self._verify(token)
+            known = self._verify(token, ours)
             while len(self._verified) >= _CACHE:
                 self._verified.pop(next(iter(self._verified)))
             self._verified[mark] = known
@@ -96,29 +137,30 @@ class SessionTokens:
 
     @property
     def jwks(self) -> dict[str, Json]:
-        """The public keys that tokens are checked with (RFC 7517 section 5)."""
-        public = {name: str(value) for name, value in self._key.jwk.as_dict(private=False).items()}
-        return {"keys": [{**public, "kid": self._key.kid, "alg": "ES256", "use": "sig"}]}
+        """The public keys that tokens are checked with, now or soon (RFC 7517 section 5)."""
+        return {"keys": [known.public() for known in self._keys]}
 
-    def _ours(self, token: str) -> bool:
-        """Whether this is a token of ours, or claims to be. Raises ``Unauthenticated`` for a false claim."""
-        if token.startswith(self._head + "."):
-            return True
+    def _ours(self, token: str) -> "_Known | None":
+        """The key that a token of ours names; None for another's. Raises ``Unauthenticated`` for a false claim."""
+        head = token.partition(".")[0]
+        for known in self._keys:
+            if head == known.head:
+                return known
         if _COMPACT.fullmatch(token[:_MAX_TOKEN]) is None:
-            return False
+            return None
         try:
             head = base64.urlsafe_b64decode(token.partition(".")[0] + "==").decode(errors="replace")
         except binascii.Error:
-            return False
-        if TYPE in head or self._key.kid in head:
-            raise Unauthenticated("this token has a header that Remit does not write")
-        return False
+            return None
+        if TYPE in head or any(known.key.kid in head for known in self._keys):
+            raise Unauthenticated("this token has a header that Remit does not write, or is of a key that has ended")
+        return None
 
-    def _verify(self, token: str) -> SessionClaims:
+    def _verify(self, token: str, known: "_Known") -> SessionClaims:
         if len(token) > _MAX_TOKEN or _COMPACT.fullmatch(token) is None or not _exact(token) or not _has_low_s(token):
             raise Unauthenticated("this token is damaged")
         try:
-            found = jws.deserialize_compact(token, self._key.jwk, registry=self._registry)
+            found = jws.deserialize_compact(token, known.key.jwk, registry=self._registry)
             claims = _read(found.payload)
         except (JoseError, KeyError, TypeError, ValueError) as error:
             raise Unauthenticated("this token was not signed here, or was changed") from error

@@ -47,11 +47,17 @@ async def make_link(job: Job) -> Answer:
     return Made({"link": f"{job.deps.issuer}/sign-in#{secret}", "expires_at": ends})
 
 
+async def rotate_token_keys(job: Job) -> Answer:
+    """Another key for tokens."""
+    return Made(await job.doors.rotate(await job.person()))
+
+
 ROUTES = (
     Route("GET", "/v1/clients", "person", list_clients, "all OAuth clients", gives="Page", query=PAGED),
     Route("POST", "/v1/clients", "person", add_client, "a new OAuth client", "Client", "Client"),
     Route("GET", "/v1/clients/{id}", "person", show_client, "one OAuth client", gives="Client"),
     Route("PATCH", "/v1/clients/{id}", "person", move_client, "retire", "StateRequest", "Client"),
     Route("POST", "/v1/clients/{id}/secret", "person", renew_secret, "a new secret", "TokenRequest", "Client"),
+    Route("POST", "/v1/token-keys", "person", rotate_token_keys, "another key for tokens", "TokenRequest", "TokenKey"),
     Route("POST", "/v1/people/{id}/link", "person", make_link, "a link to sign in with", "TokenRequest", "SignInLink"),
 )

@@ -28,6 +28,7 @@ class Doors:
     check: Callable[[PersonCaller, str], Awaitable[Json]]
     stopped: Callable[[str], Awaitable[None]]
     health: Callable[[str], Json]
+    rotate: Callable[[PersonCaller], Awaitable[Json]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,13 +53,16 @@ def create_app(
     stopped: Callable[[str], Awaitable[None]],
     limits: JsonLimits,
     signer: Signer,
+    rotate: Callable[[PersonCaller], Awaitable[Json]],
     health: Callable[[str], Json] = lambda _: None,
 ) -> ASGIApp:
     """The application. ``sync`` and ``check`` reach a server; ``stopped`` hears that a session has ended.
 
+    ``rotate`` makes another key for tokens.
+
     ``health`` is how the server with an id answered this process, None where nobody knows.
     """
-    doors = Doors(signer, Readiness(deps, signer), sync, check, stopped, health)
+    doors = Doors(signer, Readiness(deps, signer), sync, check, stopped, health, rotate)
     by_path: dict[str, dict[str, Route]] = {}
     for route in ROUTES:
         by_path.setdefault(route.path, {})[route.method] = route
