@@ -1,4 +1,4 @@
-"""The commands of the noun ``token``: what a token says and whether it holds, and the keys that tokens are signed with."""
+"""The commands of the noun ``token``: what a token says and whether it holds, and the keys that sign tokens."""
 
 import base64
 import json
