@@ -261,6 +261,20 @@ CLAIMS: dict[str, Claim] = {
         "PO",
         "issue 5",
     ),
+    "passkey:proves-its-person": Claim(
+        "A passkey signs in its own active person, verified by its own device, at our own address; nothing else does.",
+        "P",
+        "issue 5",
+    ),
+    "passkey:challenges-are-used-once": Claim(
+        "What a device answered is good once, within minutes, and in the browser that was asked.", "P", "issue 5"
+    ),
+    "passkey:a-copy-is-noticed": Claim(
+        "A copied device whose count falls behind is refused, with an event.", "P", "issue 5"
+    ),
+    "passkey:added-by-who-just-signed-in": Claim(
+        "No other site, and nobody at a browser that was left open, adds a passkey.", "P", "ATTACKS G"
+    ),
     "dpop:a-token-needs-its-key": Claim(
         "A token that is bound to a key is worth nothing to who has not that key, by any scheme or grant.",
         "P",

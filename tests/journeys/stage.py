@@ -72,11 +72,11 @@ class Live:
 
 
 @asynccontextmanager
-async def furnished(path: Path) -> AsyncIterator[Home]:
+async def furnished(path: Path, issuer: str = "http://localhost:8765") -> AsyncIterator[Home]:
     """A home with an agent at work, and the upstream that it works on, which outlives every ``remit`` process."""
     upstream = Upstream()
     async with upstream.simulator.serving():
-        await init_home(path, PERSON, "http://localhost:8765")
+        await init_home(path, PERSON, issuer)
         async with open_remit(path, settings.load(path)) as remit:
             async with remit.deps.store.view("main") as view:
                 admin = (await view.nouns.all(Person))[0]
@@ -90,11 +90,11 @@ async def furnished(path: Path) -> AsyncIterator[Home]:
 
 
 @asynccontextmanager
-async def up(home: Home, **environment: str) -> AsyncIterator[Live]:
-    """``remit up`` on a free port, ended with SIGTERM if it still lives."""
+async def up(home: Home, port: int = 0, **environment: str) -> AsyncIterator[Live]:
+    """``remit up`` on this port or a free one, ended with SIGTERM if it still lives."""
     process = await asyncio.create_subprocess_exec(
         *PROGRAM,
-        *("--home", str(home.path), "up", "--port", "0"),
+        *("--home", str(home.path), "up", "--port", str(port)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={**_plain_environment(), **environment},

@@ -50,7 +50,7 @@ class Dance:
         assert made.status_code == 201, made.text
         secret = urlsplit(made.json()["link"]).fragment
         answer = await self.post("/sign-in", {"secret": secret})
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code == 303, answer.text
         self.cookies["remit_sign_in"] = answer.cookies["remit_sign_in"]
 
     async def post(self, path: str, form: Any, **headers: str) -> httpx.Response:

@@ -7,6 +7,16 @@ Role: TypeAlias = Literal["administrator", "reviewer", "approver", "auditor", "o
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 
+@dataclass(frozen=True, slots=True)
+class Passkey:
+    """One credential of a person's device: its id and public key in base64url, what they call it, and since when."""
+
+    id: str
+    key: str
+    name: str
+    added: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
     """One human. ``id`` is what the log names; the e-mail address never enters a leaf.
@@ -23,6 +33,7 @@ class Person:
     state: Literal["active", "suspended", "departed"]
     created: int
     identifiers: tuple[tuple[str, str], ...] = ()
+    passkeys: tuple[Passkey, ...] = ()
 
     def has(self, *roles: Role) -> bool:
         """Whether this person is active and holds one of ``roles``; asked about nothing, the answer is no."""

@@ -158,7 +158,7 @@ async def _done(unit: Unit, leaving: _Leaving) -> dict[str, Json]:
     for blueprint in handed_on(await unit.nouns.all(Blueprint), person.id, to):
         await unit.nouns.replace(blueprint)
         await unit.log.append(_about_blueprint(leaving, blueprint))
-    await unit.nouns.replace(replace(person, state="departed"))
+    await unit.nouns.replace(replace(person, state="departed", passkeys=()))
     event = await unit.log.append(_about(leaving, Kind.PERSON_DEPARTED))
     return _answer(leaving, "departed", owned, stopped, event)
 

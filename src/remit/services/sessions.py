@@ -126,16 +126,20 @@ async def end(deps: Deps, caller: Caller, session_id: str, reason: str) -> None:
 
 
 async def kill(deps: Deps, caller: PersonCaller, session_id: str, reason: str) -> dict[str, Json]:
-    """Stop a session at once, with all that hangs on it. By an administrator, or the agent's owner or deputy."""
+    """Stop a session at once, with all that hangs on it.
+
+    By an administrator, the agent's owner or deputy, or the person whom it acts for.
+    """
     async with deps.store.unit(deps.org) as unit:
         session = await unit.sessions.get(session_id)
         agent = await unit.nouns.get(Agent, session.agent) if session else None
         if session is None or agent is None:
             raise NotFound(f"there is no session {session_id}")
-        if not caller.person.has("administrator") and not agent.answered_for_by(caller.person.id):
+        own = session.principal == caller.person.id or agent.answered_for_by(caller.person.id)
+        if not own and not caller.person.has("administrator"):
             if not caller.person.has("auditor"):
                 raise NotFound(f"there is no session {session_id}")  # to whom it is not shown, it is not there
-            raise Forbidden("only an administrator or the agent's owner may kill its sessions")
+            raise Forbidden("only an administrator, the agent's owner or whom it acts for may kill its sessions")
         return await stop_tree(unit, session, actor=caller.person.id, kind=Kind.SESSION_KILLED, reason=reason)
 
 

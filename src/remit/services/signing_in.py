@@ -47,7 +47,8 @@ async def signed_in(deps: Deps, person: Person, by: str) -> str:
     """A fresh cookie for a person who has proved who they are; ``by`` says how."""
     text, mark = fresh(deps)
     async with deps.store.unit(deps.org) as unit:
-        await unit.tickets.put(SIGN_IN, mark, person.id, person.id.encode(), deps.clock.now() + SIGN_IN_LIFE)
+        now = deps.clock.now()
+        await unit.tickets.put(SIGN_IN, mark, person.id, f"{person.id} {now}".encode(), now + SIGN_IN_LIFE)
         await unit.log.append(
             EventDraft(kind=Kind.SIGNED_IN, actor=person.id, subject=person.id, about=person.id, codes=(f"by.{by}",))
         )
@@ -60,10 +61,22 @@ async def who(deps: Deps, cookie: str | None) -> PersonCaller | None:
         return None
     async with deps.store.view(deps.org) as view:
         body = await view.tickets.get(SIGN_IN, mark_of(cookie), deps.clock.now())
-        person = await view.nouns.get(Person, body.decode()) if body is not None else None
+        person = await view.nouns.get(Person, _read(body)[0]) if body is not None else None
     if person is None or person.state != "active":
         return None
     return PersonCaller(org=deps.org, key="sign-in", person=person)
+
+
+async def since(deps: Deps, cookie: str) -> int | None:
+    """When this sign-in began (milliseconds UTC), or None where there is none."""
+    async with deps.store.view(deps.org) as view:
+        body = await view.tickets.get(SIGN_IN, mark_of(cookie), deps.clock.now())
+    return None if body is None else _read(body)[1]
+
+
+def _read(body: bytes) -> tuple[str, int]:
+    person, _, at = body.decode().partition(" ")
+    return person, int(at or 0)
 
 
 async def leave(deps: Deps, cookie: str) -> None:
@@ -71,7 +84,7 @@ async def leave(deps: Deps, cookie: str) -> None:
     async with deps.store.unit(deps.org) as unit:
         body = await unit.tickets.take(SIGN_IN, mark_of(cookie), deps.clock.now())
         if body is not None:
-            person = body.decode()
+            person, _ = _read(body)
             await unit.log.append(EventDraft(kind=Kind.SIGNED_OUT, actor=person, subject=person, about=person))
 
 

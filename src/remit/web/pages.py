@@ -22,7 +22,7 @@ from remit.core.errors import Forbidden, RemitError
 from remit.core.oauth import OAuthRefusal
 from remit.doors import own_origin
 from remit.problems import form as status_of
-from remit.services import signing_in
+from remit.services import passkeys, signing_in
 from remit.services.deps import Deps
 from remit.services.oauth import authorize
 from remit.services.oauth.authorize import Asked, SentBack
@@ -46,12 +46,14 @@ _EFFECTS: Final = {
 }
 _GUARD: Final = {
     "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'; "
+        "base-uri 'none'; "
         "require-trusted-types-for 'script'"
     ),
     "x-frame-options": "DENY",
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    # Nothing to other sites; with ``no-referrer`` a browser would say ``Origin: null`` of our own forms.
+    "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",
 }
@@ -74,7 +76,7 @@ def page_routes(deps: Deps) -> list[Route | Mount]:
         return await _answered(deps, request)
 
     async def sign_in(request: Request) -> Response:
-        return _sign_in(read_query(request).get("next", ""))
+        return _sign_in(deps, read_query(request).get("next", ""))
 
     async def enter(request: Request) -> Response:
         return await _enter(deps, request)
@@ -84,19 +86,19 @@ def page_routes(deps: Deps) -> list[Route | Mount]:
 
     static = Path(str(resources.files("remit.web") / "static"))
     return [
-        Route("/oauth/authorize", _guarded(ask), methods=["GET"]),
-        Route("/oauth/authorize", _guarded(answered), methods=["POST"]),
-        Route("/sign-in", _guarded(sign_in), methods=["GET"]),
-        Route("/sign-in", _guarded(enter), methods=["POST"]),
-        Route("/sign-out", _guarded(leave), methods=["POST"]),
+        Route("/oauth/authorize", guarded(ask), methods=["GET"]),
+        Route("/oauth/authorize", guarded(answered), methods=["POST"]),
+        Route("/sign-in", guarded(sign_in), methods=["GET"]),
+        Route("/sign-in", guarded(enter), methods=["POST"]),
+        Route("/sign-out", guarded(leave), methods=["POST"]),
         Mount("/static", StaticFiles(directory=static)),
     ]
 
 
-def _guarded(endpoint: Endpoint) -> Endpoint:
+def guarded(endpoint: Endpoint) -> Endpoint:
     """The same with every refusal as a page, and the headers that keep a page to itself."""
 
-    async def page(request: Request) -> Response:
+    async def safe(request: Request) -> Response:
         try:
             response = await endpoint(request)
         except OAuthRefusal as refusal:
@@ -110,7 +112,7 @@ def _guarded(endpoint: Endpoint) -> Endpoint:
         response.headers.update(_GUARD)
         return response
 
-    return page
+    return safe
 
 
 async def _ask(deps: Deps, request: Request) -> Response:
@@ -122,9 +124,9 @@ async def _ask(deps: Deps, request: Request) -> Response:
     cookie = request.cookies.get(COOKIE)
     caller = await signing_in.who(deps, cookie)
     if caller is None or cookie is None:
-        return _sign_in(f"/oauth/authorize?{request.url.query}")
+        return _sign_in(deps, f"/oauth/authorize?{request.url.query}")
     about = await authorize.shown(deps, caller, asked)
-    return _page(
+    return page(
         "consent.html",
         person=caller.person,
         agent=about.agent,
@@ -147,7 +149,7 @@ async def _answered(deps: Deps, request: Request) -> Response:
     caller = await signing_in.who(deps, cookie)
     if caller is None or cookie is None:
         raise Forbidden("you are not signed in any more", hint="Start again from the program that sent you here.")
-    _check_ours(deps, headers, cookie, form)
+    check_ours(deps, headers, cookie, form)
     asked = await authorize.read(deps, {name: value for name, value in form.items() if name not in _OURS})
     if isinstance(asked, SentBack):
         return RedirectResponse(asked.location, 303)
@@ -170,32 +172,42 @@ async def _consented(deps: Deps, caller: PersonCaller, asked: Asked, chosen: lis
     return await authorize.consent(deps, caller, asked, chosen, ttl)
 
 
-def _check_ours(deps: Deps, headers: Mapping[str, str], cookie: str, form: Mapping[str, str]) -> None:
+def check_ours(deps: Deps, headers: Mapping[str, str], cookie: str, form: Mapping[str, str]) -> None:
     """Whether a form is ours and was sent from our page. Raises ``Forbidden``."""
     site = headers.get("sec-fetch-site", "same-origin")
     if not own_origin(headers, deps.issuer) or site not in ("same-origin", "none"):
-        raise Forbidden("this form came from another site")
+        raise Forbidden("this form came from another site", hint=f"Open {deps.issuer} itself, and try there.")
     if not signing_in.is_form_token(cookie, form.get("form_token", "")):
         raise Forbidden("this form was not shown to you", hint="Open the page again.")
 
 
-def _sign_in(onward: str, wrong: str = "", status: int = 200) -> Response:
-    return _page("sign_in.html", status=status, person=None, next=onward, wrong=wrong)
+def _sign_in(deps: Deps, onward: str) -> Response:
+    return page("sign_in.html", person=None, next=onward, offered=passkeys.offered(deps))
 
 
 async def _enter(deps: Deps, request: Request) -> Response:
-    """Sign in with a link's secret. INVARIANT: a fresh cookie, whatever cookie the browser had before."""
+    """Sign in with a link's secret."""
     form, _, headers = await read_form(request)
-    if not own_origin(headers, deps.issuer) or headers.get("sec-fetch-site", "same-origin") != "same-origin":
-        raise Forbidden("this form came from another site")
+    from_our_page(deps, headers)
     cookie = await signing_in.enter(deps, form.get("secret", ""))
-    onward = form.get("next", "")
-    # Only ever to our own consent page: a link that goes on to anywhere else would be a stranger's to choose.
-    response: Response = (
-        RedirectResponse(onward, 303)
-        if onward.startswith("/oauth/authorize?")
-        else _message("You are signed in", "Go back to the program that sent you here, and start again.", "", 200)
-    )
+    response = RedirectResponse(onward_of(form.get("next", "")) or "/account", 303)
+    keep_signed_in(deps, response, cookie)
+    return response
+
+
+def from_our_page(deps: Deps, headers: Mapping[str, str]) -> None:
+    """Pass if a page of our own sent this. Raises ``Forbidden``."""
+    if not own_origin(headers, deps.issuer) or headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        raise Forbidden("this form came from another site", hint=f"Open {deps.issuer} itself, and try there.")
+
+
+def onward_of(path: str) -> str:
+    """Where to go on after signing in: our own consent page alone, since a link may have been a stranger's to make."""
+    return path if path.startswith("/oauth/authorize?") else ""
+
+
+def keep_signed_in(deps: Deps, response: Response, cookie: str) -> None:
+    """Give the browser its cookie. INVARIANT: a fresh one, whatever cookie it had before."""
     response.set_cookie(
         COOKIE,
         cookie,
@@ -205,14 +217,13 @@ async def _enter(deps: Deps, request: Request) -> Response:
         httponly=True,
         samesite="lax",
     )
-    return response
 
 
 async def _leave(deps: Deps, request: Request) -> Response:
     """Sign out."""
     form, _, headers = await read_form(request)
     cookie = request.cookies.get(COOKIE, "")
-    _check_ours(deps, headers, cookie, form)
+    check_ours(deps, headers, cookie, form)
     await signing_in.leave(deps, cookie)
     response = _message("You are signed out", "", "", 200)
     response.delete_cookie(COOKIE, path="/")
@@ -220,8 +231,9 @@ async def _leave(deps: Deps, request: Request) -> Response:
 
 
 def _message(heading: str, words: str, hint: str, status: int) -> Response:
-    return _page("message.html", status=status, person=None, heading=heading, words=words, hint=hint)
+    return page("message.html", status=status, person=None, heading=heading, words=words, hint=hint)
 
 
-def _page(template: str, status: int = 200, **facts: object) -> Response:
+def page(template: str, status: int = 200, **facts: object) -> Response:
+    """A page of this template."""
     return Response(_templates.get_template(template).render(**facts), status_code=status, media_type="text/html")

@@ -28,6 +28,7 @@ from remit.problems import PROBLEM, document, problem
 from remit.services.authenticate import STALE, authenticate
 from remit.services.deps import Deps
 from remit.web import clients, lifecycle, records, registry, sessions
+from remit.web.account import account_routes
 from remit.web.job import Answer, Doors, Job, Lines, Made, Nothing, Octets, Route, Text
 from remit.web.oauth import oauth_routes
 from remit.web.openapi import openapi
@@ -77,7 +78,7 @@ def create_app(
         return _response(document)
 
     starlette_routes.append(StarletteRoute("/v1/openapi.json", show_openapi, methods=["GET"]))
-    starlette_routes += [*oauth_routes(deps), *page_routes(deps)]
+    starlette_routes += [*oauth_routes(deps), *page_routes(deps), *account_routes(deps, stopped)]
     app = Starlette(routes=starlette_routes, exception_handlers={HTTPException: _not_served, Exception: _unexpected})
     # A redirect would be made of the Host header, and carry a credential to wherever that says.
     app.router.redirect_slashes = False
